@@ -1,0 +1,82 @@
+"""Sample, Category and Dataset: what every dataset family gives and every method receives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class ImageSource(Protocol):
+    """Where one picture comes from: a file, or a recipe that draws it."""
+
+    def open(self) -> Image:
+        """The decoded picture at its own size: RGB for an image, 8-bit grey for a mask.
+
+        Raises:
+            DataError: the picture is missing, truncated or too large; the message names it.
+        """
+        ...
+
+    def digest(self) -> str:
+        """Hexadecimal hash of the content: equal pictures give equal digests, wherever they lie."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture of a category.
+
+    Attributes:
+        name: unique in its category and readable, for instance ``test/cut/003``.
+        split: ``train`` (good pictures that are learnt from) or ``test``.
+        label: 0 good, 1 defective.
+        defect: ``good`` or the name of the defect kind.
+        image: the picture.
+        mask: where the defect is (non-zero pixels), or None for a good picture or an unknown place.
+    """
+
+    name: str
+    split: Literal["train", "test"]
+    label: int
+    defect: str
+    image: ImageSource
+    mask: ImageSource | None = None
+
+
+@dataclass(frozen=True)
+class Category:
+    """One inspected product with its training and test samples."""
+
+    name: str
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+
+
+class Dataset(Protocol):
+    """A set of categories that is opened by URI."""
+
+    @property
+    def uri(self) -> str:
+        """The URI that opens this dataset again on any machine that has the files."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Short name for tables and model names, made of letters, digits, ``_`` and ``-``."""
+        ...
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the categories, sorted."""
+        ...
+
+    def category(self, name: str) -> Category:
+        """The samples of one category.
+
+        Raises:
+            DataError: no such category (near matches are named), or it is empty or inconsistent.
+        """
+        ...

@@ -1,0 +1,71 @@
+"""What one trial leaves behind, and the ledger file that keeps it.
+
+The ledger (``trials.jsonl`` in the sweep's folder) is the sweep's own memory: it is appended as soon as a trial ends, so that an
+interrupted sweep resumes from it and a tracking server that was down can be given the results later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+LEDGER_NAME = "trials.jsonl"
+
+
+class TrialRecord(BaseModel):
+    """One params evaluated.
+
+    Attributes:
+        trial_id: unique in its sweep.
+        number: order of completion, from 0.
+        params: the method's full params, as plain values.
+        searched: names of the params that the search space varies.
+        status: ``complete`` (all categories), ``stopped`` (early, after some categories) or ``failed``.
+        choose: mean over the evaluated categories of the metrics that selection may look at.
+        report: mean over the evaluated categories of the metrics on samples that selection did not look at
+            (the same as ``choose`` under ``selection="test"``; empty where there are no labelled test samples).
+        categories: per category, ``{"choose": {...}, "report": {...}}``.
+        timings: seconds by stage name, plus ``stages`` (their sum) and ``trial`` (all of it).
+        notes: what a reader must know (undefined metrics, masks that vanished, ...).
+        error: the failure's message, for ``failed``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trial_id: str
+    number: int
+    params: dict[str, Any]
+    searched: tuple[str, ...] = ()
+    status: Literal["complete", "stopped", "failed"]
+    choose: dict[str, float] = {}
+    report: dict[str, float] = {}
+    categories: dict[str, dict[str, dict[str, float]]] = {}
+    timings: dict[str, float] = {}
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def append_record(folder: Path, record: TrialRecord) -> None:
+    """Append one record to the folder's ledger, durable before this returns."""
+    with (folder / LEDGER_NAME).open("a", encoding="utf-8") as ledger:
+        ledger.write(record.model_dump_json() + "\n")
+        ledger.flush()
+        os.fsync(ledger.fileno())
+
+
+def read_records(folder: Path) -> list[TrialRecord]:
+    """The folder's records in order; a last line that an interruption cut off is left out."""
+    path = folder / LEDGER_NAME
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(TrialRecord.model_validate(json.loads(line)))
+        except json.JSONDecodeError:
+            continue
+    return records
