@@ -1,0 +1,19 @@
+"""One room a method, and the registry through which everything else knows them."""
+
+from subband.methods.base import Fitted, Method
+from subband.methods.detector import Calibration, Detector, Prediction, set_calibration
+from subband.methods.loading import load
+from subband.methods.registry import get_method, list_methods, make_params
+
+__all__ = [
+    "Calibration",
+    "Detector",
+    "Fitted",
+    "Method",
+    "Prediction",
+    "get_method",
+    "list_methods",
+    "load",
+    "make_params",
+    "set_calibration",
+]

@@ -1,0 +1,1 @@
+"""Reusable torch parts: wavelet transforms, backbones, smoothing."""

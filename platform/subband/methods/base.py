@@ -1,0 +1,68 @@
+"""Method: the one small interface through which sweeps, training and serving know a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from pydantic import BaseModel
+from torch import Tensor
+
+from subband.data import Preprocess
+from subband.methods.detector import Calibration, Detector
+from subband.stages import Chain, Runner
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A detector, and what its threshold is chosen from.
+
+    Attributes:
+        detector: fitted to every good picture; its calibration is provisional until the caller sets the rate.
+        good_scores: (N,) score of every training picture by a fit to all the others.
+    """
+
+    detector: Detector
+    good_scores: np.ndarray
+
+
+class Method(Protocol):
+    """A recipe that the platform can search, fit and serve.
+
+    Life cycle: `params_type` validates what a user or a search space proposes. In a sweep, `chain` says which stages turn the
+    pictures of a category into anomaly maps under these params; the runner computes what the store lacks. For the champion, `fit`
+    builds the deployable detector from the same stages, and `restore` builds it again from saved tensors.
+    """
+
+    name: str
+    params_type: type[BaseModel]
+
+    def preprocess(self, params: Any) -> Preprocess:
+        """How pictures and masks are framed under these params."""
+        ...
+
+    def chain(self, params: Any, fitted: int, scored: int) -> tuple[Chain, str]:
+        """Stages whose last gives ``maps`` (M, S, S) and ``scores`` (M,), and why this form of them.
+
+        Args:
+            params: validated params.
+            fitted: number of pictures that are learnt from.
+            scored: number of pictures that are scored.
+        """
+        ...
+
+    def fit(self, params: Any, runner: Runner) -> Fitted:
+        """Fit a detector to every picture in the runner's ``source.fit``, using stages that are stored already."""
+        ...
+
+    def restore(
+        self, params: Any, tensors: Mapping[str, Tensor], calibration: Calibration, about: Mapping[str, Any]
+    ) -> Detector:
+        """The detector that was saved with these tensors.
+
+        Raises:
+            ModelError: the tensors do not fit the params.
+        """
+        ...

@@ -1,0 +1,255 @@
+"""Detector: what fitting gives. A torch module that scores pictures, and can be saved, loaded, served and exported."""
+
+from __future__ import annotations
+
+import abc
+import json
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from subband.data import Preprocess
+from subband.errors import ModelError, ParamsError
+from subband.metrics import threshold_at_fpr
+
+FORMAT = 1
+TENSORS, DESCRIPTION = "model.safetensors", "model.json"
+
+
+class Calibration(BaseModel):
+    """How scores become decisions: a picture is defective if its score is above the threshold.
+
+    Attributes:
+        good_scores: left-out scores of the good training pictures, ascending: no picture is scored by a fit that has seen it.
+        fpr: share of good pictures that may be called defective.
+        threshold: the threshold in force.
+        rule: how it was chosen, in words.
+        f1_threshold: the threshold of the highest F1 on labelled test pictures, where there are any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    good_scores: tuple[float, ...]
+    fpr: float = Field(0.01, gt=0, lt=1)
+    threshold: float
+    rule: str
+    f1_threshold: float | None = None
+
+    @classmethod
+    def at_fpr(cls, good_scores: Sequence[float], fpr: float, f1_threshold: float | None = None) -> Calibration:
+        """Calibration for a stated false-positive rate.
+
+        Raises:
+            ParamsError: `fpr` is not between 0 and 1.
+        """
+        if not 0 < fpr < 1:
+            raise ParamsError(f"false-positive rate {fpr} is out of range; give a share above 0 and below 1, for instance 0.01")
+        scores = sorted(float(score) for score in good_scores)
+        threshold = float(threshold_at_fpr(np.asarray(scores), fpr))
+        rule = f"at most {fpr:.2%} of good pictures above it, from {len(scores)} left-out scores"
+        if fpr < 1 / (len(scores) + 1):
+            rule += f" (so few cannot guarantee a rate below {1 / (len(scores) + 1):.1%})"
+        return cls(good_scores=tuple(scores), fpr=fpr, threshold=threshold, rule=rule, f1_threshold=f1_threshold)
+
+    def with_threshold(self, threshold: float, rule: str = "set by hand") -> Calibration:
+        """The same calibration with another threshold."""
+        return self.model_copy(update={"threshold": float(threshold), "rule": rule})
+
+
+class Prediction(BaseModel):
+    """Answer for one picture.
+
+    Attributes:
+        score: anomaly score, higher is worse.
+        threshold: what it was compared with.
+        defective: the decision.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    score: float
+    threshold: float
+    defective: bool
+
+
+class Detector(nn.Module, abc.ABC):
+    """Base of every method's detector.
+
+    Life cycle: a method's `fit` makes one; `save` writes it; `subband.load` gives it back on any machine with torch, without a
+    network or a cluster. Its state dict holds all it needs, the backbone included.
+
+    Args:
+        method: name in the registry.
+        params: the method's params.
+        preprocess: how a picture becomes the square that the backbone sees.
+        calibration: how scores become decisions.
+        about: what a reader must know (category, dataset and its fingerprint, versions); plain JSON values.
+    """
+
+    def __init__(
+        self, method: str, params: BaseModel, preprocess: Preprocess, calibration: Calibration, about: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.params = params
+        self.preprocess = preprocess
+        self.calibration = calibration
+        self.about = dict(about)
+
+    @abc.abstractmethod
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Score a batch.
+
+        Args:
+            images: (N, 3, S, S) float32 in [0, 1], S the preprocessing's image_size.
+
+        Returns:
+            Anomaly maps (N, S, S) and image scores (N,), float32, higher is worse.
+        """
+
+    @torch.inference_mode()
+    def score(self, images: np.ndarray, batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
+        """Maps (N, S, S) and scores (N,) of preprocessed pictures, uint8 (N, 3, S, S)."""
+        device = next(self.buffers()).device
+        parts = [
+            self(torch.tensor(images[start : start + batch]).to(device).float() / 255)
+            for start in range(0, len(images), batch)
+        ]
+        if not parts:
+            side = self.preprocess.image_size
+            return np.zeros((0, side, side), np.float32), np.zeros(0, np.float32)
+        return torch.cat([maps for maps, _ in parts]).cpu().numpy(), torch.cat([scores for _, scores in parts]).cpu().numpy()
+
+    def predict(
+        self, pictures: Sequence[Image | np.ndarray], threshold: float | None = None
+    ) -> tuple[list[Prediction], np.ndarray]:
+        """Decide about pictures of any size.
+
+        Args:
+            pictures: PIL images, or uint8 arrays (H, W, 3) in RGB.
+            threshold: used instead of the calibrated one.
+
+        Returns:
+            One prediction a picture, and the anomaly maps (N, S, S) in the preprocessed frame.
+        """
+        prepared = [self.preprocess.image(as_picture(picture)).transpose(2, 0, 1) for picture in pictures]
+        side = self.preprocess.image_size
+        images = np.stack(prepared) if prepared else np.zeros((0, 3, side, side), np.uint8)
+        maps, scores = self.score(images)
+        limit = self.calibration.threshold if threshold is None else threshold
+        decided = [Prediction(score=float(s), threshold=limit, defective=bool(s > limit)) for s in scores]
+        return decided, maps
+
+    def save(self, folder: Path | str) -> Path:
+        """Write ``model.safetensors`` and ``model.json`` into a new folder, whole or not at all.
+
+        Raises:
+            ModelError: the folder exists already, or cannot be written.
+        """
+        folder = Path(folder)
+        if folder.exists():
+            raise ModelError(f"{folder} exists already; save a detector into a new folder")
+        partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            partial.mkdir(parents=True)
+            save_file({name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}, partial / TENSORS)
+            _write_description(partial, self)
+            partial.rename(folder)
+        except OSError as error:
+            raise ModelError(f"the detector could not be saved to {folder}: {error}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return folder
+
+
+def as_picture(picture: Image | np.ndarray) -> Image:
+    """A PIL image in RGB.
+
+    Raises:
+        ParamsError: an array that is not uint8 (H, W, 3).
+    """
+    from PIL import Image as PILImage
+
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise ParamsError(f"a picture array is uint8 (H, W, 3) in RGB, not {picture.dtype} {picture.shape}")
+        return PILImage.fromarray(picture)
+    return picture.convert("RGB")
+
+
+def set_calibration(folder: Path | str, calibration: Calibration) -> None:
+    """Change the threshold of a saved detector; its tensors are not touched."""
+    folder = Path(folder)
+    description = read_description(folder)
+    description["calibration"] = calibration.model_dump(mode="json")
+    _replace(folder / DESCRIPTION, description)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The JSON part of a saved detector.
+
+    Raises:
+        ModelError: no detector there, or one of a newer format.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise ModelError(f"{folder} holds no saved detector ({DESCRIPTION} is missing); give a folder written by a sweep or by save()")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        found = description["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is damaged: {error}") from error
+    if found != FORMAT:
+        raise ModelError(f"{path} has format {found}; this version of subband reads format {FORMAT}")
+    return description  # type: ignore[no-any-return]
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a saved detector.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        return load_file(folder / TENSORS)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{folder / TENSORS} cannot be read: {error}") from error
+
+
+def _write_description(folder: Path, detector: Detector) -> None:
+    description = {
+        "format": FORMAT,
+        "method": detector.method,
+        "params": detector.params.model_dump(mode="json"),
+        "calibration": detector.calibration.model_dump(mode="json"),
+        "about": detector.about,
+    }
+    _replace(folder / DESCRIPTION, description)
+
+
+def _replace(path: Path, description: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary.write_text(json.dumps(description, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+def parse_calibration(description: Mapping[str, Any], folder: Path) -> Calibration:
+    """The calibration of a saved detector.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    try:
+        return Calibration.model_validate(description["calibration"])
+    except (KeyError, ValidationError) as error:
+        raise ModelError(f"{folder / DESCRIPTION} has no usable calibration: {error}") from error

@@ -1,0 +1,36 @@
+"""Load a detector from a folder or from the model registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from subband.methods.detector import Detector, parse_calibration, read_description, read_tensors
+from subband.methods.registry import get_method, make_params
+
+
+def load(path_or_uri: str | Path) -> Detector:
+    """A saved detector, in eval mode on the CPU.
+
+    Args:
+        path_or_uri: a folder written by `Detector.save`, or an MLflow URI such as ``models:/NAME@champion``.
+
+    Raises:
+        ModelError: nothing usable there; the message says what is missing.
+        TrackingError: the registry cannot be reached or has no such model.
+    """
+    text = str(path_or_uri)
+    if text.startswith(("models:/", "runs:/")):
+        from subband.tracking import download_model  # MLflow is only needed for registry URIs
+
+        folder = download_model(text)
+    else:
+        folder = Path(text)
+    description = read_description(folder)
+    method = get_method(description["method"])
+    # The weights are among the saved tensors: the file or hub that they came from need not exist here.
+    values = {**description["params"], "weights": "random:0"} if "weights" in description["params"] else description["params"]
+    params = make_params(method, values)
+    if "weights" in description["params"]:
+        params = params.model_copy(update={"weights": description["params"]["weights"]})
+    detector = method.restore(params, read_tensors(folder), parse_calibration(description, folder), description["about"])
+    return detector.eval()

@@ -1,0 +1,64 @@
+"""The one registry of methods: adding a method adds one line here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from subband.errors import ParamsError, unknown_name
+from subband.methods.base import Method
+
+_METHODS = {
+    "wepadim": "subband.methods.wepadim:WEPADIM",
+}
+
+
+def list_methods() -> tuple[str, ...]:
+    """Names of every method, sorted."""
+    return tuple(sorted(_METHODS))
+
+
+def get_method(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        ParamsError: no such method; near matches are given.
+    """
+    if name not in _METHODS:
+        raise ParamsError(unknown_name("method", name, list_methods()))
+    module, attribute = _METHODS[name].split(":")
+    return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+
+
+def make_params(method: Method, values: dict[str, Any]) -> Any:
+    """Validated params of a method from plain values.
+
+    Raises:
+        ParamsError: names every wrong field as ``method.field`` with what would be right; unknown fields get near matches.
+    """
+    return validated(method.params_type, values, method.name)
+
+
+def validated(model: type[BaseModel], values: dict[str, Any], prefix: str) -> Any:
+    """`model` made from plain values, with errors that a person can act on.
+
+    Raises:
+        ParamsError: one line a wrong field, as ``prefix.field: what is wrong``.
+    """
+    unknown = [name for name in values if name not in model.model_fields]
+    if unknown:
+        raise ParamsError(f"{prefix}: {unknown_name('parameter', unknown[0], model.model_fields)}")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            field = ".".join(str(part) for part in problem["loc"][:1])
+            reason = problem["msg"].removeprefix("Value error, ")
+            given = "" if not field or repr(problem["input"]) in reason else f" (given: {problem['input']!r})"
+            line = f"{prefix}.{field}: {reason}{given}" if field else f"{prefix}: {reason}"
+            if line not in lines:
+                lines.append(line)
+        raise ParamsError("\n".join(lines)) from error

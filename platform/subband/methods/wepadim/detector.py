@@ -1,0 +1,83 @@
+"""The deployable WE-PaDiM detector: backbone, fitted Gaussians and smoothing in one torch module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from subband.data import Preprocess
+from subband.methods.detector import Calibration, Detector
+from subband.methods.wepadim.embedding import layer_positions
+from subband.methods.wepadim.gaussian import Gaussians
+from subband.methods.wepadim.params import WEPaDiMParams
+from subband.nn.backbones import Backbone
+from subband.nn.smoothing import smooth_maps, smoothing_matrices
+
+
+def vectors(layers: list[Tensor], params: WEPaDiMParams) -> Tensor:
+    """Embedding vectors of a batch as (P, N, D), from feature maps (N, C, H, W) of every tap."""
+    kept = params.subbands.split("+")
+    parts = []
+    for maps in layers:
+        bands = layer_positions([maps], params.wavelet, params.level, params.grid_side(), params.antialias)
+        parts.extend(bands[name] for name in kept)
+    return torch.cat(parts, dim=2)
+
+
+def cell_scores(squared_MP: Tensor, params: WEPaDiMParams) -> Tensor:
+    """Scores of the grid cells (M, h, w) from squared distances."""
+    side = params.grid_side()
+    distances = squared_MP if params.distance == "squared" else squared_MP.clamp_min(0).sqrt()
+    return distances.float().unflatten(1, (side, side))
+
+
+class WEPaDiMDetector(Detector):
+    """Scores pictures by the Gaussian of each grid position.
+
+    Args:
+        params: the params it was fitted with.
+        backbone: frozen network up to the last tap.
+        gaussians: one Gaussian per grid position.
+        calibration: how scores become decisions.
+        about: what a reader must know.
+    """
+
+    mean: Tensor
+    basis: Tensor
+    variances: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(
+        self,
+        params: WEPaDiMParams,
+        backbone: Backbone,
+        gaussians: Gaussians,
+        calibration: Calibration,
+        about: Mapping[str, Any],
+    ) -> None:
+        super().__init__("wepadim", params, preprocess_of(params), calibration, about)
+        self.params: WEPaDiMParams = params
+        self.backbone = backbone
+        self.register_buffer("mean", gaussians.mean_PD)
+        self.register_buffer("basis", gaussians.basis_PRD)
+        self.register_buffer("variances", gaussians.variances_PR)
+        side, size = params.grid_side(), params.image_size
+        rows, columns = smoothing_matrices((side, side), (size, size), params.sigma, params.smoothing)
+        self.register_buffer("rows", rows.clone(), persistent=False)
+        self.register_buffer("columns", columns.clone(), persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Anomaly maps (N, S, S) and scores (N,) of images (N, 3, S, S) in [0, 1]."""
+        gaussians = Gaussians(self.mean, self.basis, self.variances)
+        squared = gaussians.squared_distances(vectors(self.backbone(images), self.params), self.params.regularisation)
+        maps = smooth_maps(cell_scores(squared, self.params), self.rows, self.columns)
+        return maps, maps.amax(dim=(1, 2))
+
+
+def preprocess_of(params: WEPaDiMParams) -> Preprocess:
+    """How these params frame a picture."""
+    return Preprocess(framing=params.framing, resize=params.resize, image_size=params.image_size)

@@ -1,0 +1,139 @@
+"""Hyper-parameters of WE-PaDiM and the two faithful modes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from subband.errors import ParamsError
+from subband.nn.backbones import backbone_spec, check_weights
+from subband.nn.smoothing import Smoothing
+from subband.nn.wavelets import MAX_LEVEL, canonical_subbands, check_wavelet, transformed_size
+
+REFERENCE: dict[str, Any] = {
+    "framing": "crop",
+    "grid": "smallest",
+    "antialias": False,
+    "distance": "squared",
+    "smoothing": "reference",
+    "jitter": 1e-6,
+}
+CORRECTED: dict[str, Any] = {
+    "framing": "stretch",
+    "grid": 14,
+    "antialias": True,
+    "distance": "mahalanobis",
+    "smoothing": "gaussian",
+    "jitter": 0.0,
+}
+
+
+class WEPaDiMParams(BaseModel):
+    """Hyper-parameters of WE-PaDiM (arXiv 2508.16034).
+
+    `mode` chooses the defaults of the fields that it names; a field given explicitly wins over the mode.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["corrected", "reference"] = Field(
+        "corrected",
+        description="corrected: whole picture, 14 x 14 grid with antialiased resizing, Mahalanobis distance, true Gaussian. "
+        "reference: the published code's behaviour, warts included.",
+    )
+    backbone: str = Field("resnet18", description="Frozen network: resnet18, resnet34, wide_resnet50_2 or efficientnet_b0..b6.")
+    weights: str = Field("pretrained", description="pretrained (ImageNet, fetched once), random:SEED, or the path of a state dict.")
+    framing: Literal["stretch", "crop"] = Field(
+        "stretch",
+        description="stretch: the whole picture at image_size. crop: shorter side to `resize`, then the centre; "
+        "what lies outside is not inspected.",
+    )
+    resize: int = Field(256, ge=16, le=4096, description="Shorter side before the centre crop, pixels (framing=crop only).")
+    image_size: int = Field(224, ge=32, le=2048, description="Side of the square the backbone sees, pixels.")
+    wavelet: str = Field("haar", description="Any discrete wavelet of pywt: haar, db2, sym4, coif1, bior2.2, ...")
+    level: int = Field(1, ge=1, le=MAX_LEVEL, description="Wavelet decomposition levels.")
+    subbands: str = Field("LL+LH+HL", description="Kept subbands, written LL+LH+HL; any non-empty subset of LL, LH, HL, HH.")
+    grid: Literal["smallest"] | int = Field(
+        14,
+        description="Common grid of all layers: a side in cells, or 'smallest' (the coarsest layer, as published). "
+        "Finer grids localise better and cost more.",
+    )
+    antialias: bool = Field(True, description="Low-pass filter before a layer is reduced to the grid.")
+    cov_reg: float = Field(
+        0.01, gt=0, le=1e3, allow_inf_nan=False, description="Added to the diagonal of every covariance (absolute, not relative to the trace)."
+    )
+    jitter: float = Field(0.0, ge=0, le=1, description="Further addition to the diagonal; the published code always adds 1e-6.")
+    distance: Literal["mahalanobis", "squared"] = Field(
+        "mahalanobis", description="Cell score: the Mahalanobis distance (PaDiM), or its square (published WE-PaDiM code)."
+    )
+    smoothing: Smoothing = Field(
+        "gaussian", description="gaussian: a true Gaussian. reference: the published filter, a Gaussian times a box."
+    )
+    sigma: float = Field(4.0, gt=0, le=64, allow_inf_nan=False, description="Standard deviation of the smoothing, pixels at image_size.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_mode(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            defaults = REFERENCE if values.get("mode") == "reference" else CORRECTED
+            return {**defaults, **values}
+        return values
+
+    @field_validator("backbone")
+    @classmethod
+    def _known_backbone(cls, value: str) -> str:
+        name = value.replace("-", "_")
+        backbone_spec(name)
+        return name
+
+    @field_validator("weights")
+    @classmethod
+    def _known_weights(cls, value: str) -> str:
+        return check_weights(value)
+
+    @field_validator("wavelet")
+    @classmethod
+    def _known_wavelet(cls, value: str) -> str:
+        return check_wavelet(value)
+
+    @field_validator("subbands")
+    @classmethod
+    def _known_subbands(cls, value: str) -> str:
+        return canonical_subbands(value)
+
+    @field_validator("grid")
+    @classmethod
+    def _sensible_grid(cls, value: Literal["smallest"] | int) -> Literal["smallest"] | int:
+        if value != "smallest" and not 2 <= value <= 128:
+            raise ParamsError(f"grid {value} is out of range; choose 'smallest' or a side from 2 to 128 cells")
+        return value
+
+    @model_validator(mode="after")
+    def _level_fits(self) -> WEPaDiMParams:
+        if self.framing == "crop" and self.resize < self.image_size:
+            raise ParamsError(f"resize {self.resize} is smaller than image_size {self.image_size}: there is nothing to crop")
+        self.grid_side()
+        return self
+
+    def grid_side(self) -> int:
+        """Side of the common grid in cells.
+
+        Raises:
+            ParamsError: `level` is too high for the smallest layer's map.
+        """
+        sides = [
+            transformed_size(tap.size(self.image_size), self.wavelet, self.level) for tap in backbone_spec(self.backbone).taps
+        ]
+        return min(sides) if self.grid == "smallest" else self.grid
+
+    @property
+    def regularisation(self) -> float:
+        """What is added to the diagonal in all."""
+        return self.cov_reg + self.jitter
+
+    def channels(self) -> int:
+        """Length D of the embedding vector of one grid position."""
+        names = self.subbands.split("+")
+        factor = ("LL" in names) + self.level * (len(names) - ("LL" in names))
+        return factor * sum(tap.channels for tap in backbone_spec(self.backbone).taps)

@@ -1,0 +1,67 @@
+"""One array of a stored entry: an Arrow IPC file whose rows are the array's first axis, read by memory mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+
+class ArrayWriter:
+    """Writes one array as chunks of rows; nothing but the current chunk is held in memory."""
+
+    def __init__(self, path: Path, first: np.ndarray) -> None:
+        self.rows = 0
+        self.tail = first.shape[1:]
+        self.dtype = first.dtype
+        self._type = pa.fixed_shape_tensor(pa.from_numpy_dtype(first.dtype), first.shape[1:])
+        self._sink = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._sink, pa.schema([("rows", self._type)]))
+
+    def append(self, chunk: np.ndarray) -> None:
+        """Append rows of the same dtype and trailing shape."""
+        if chunk.shape[1:] != self.tail or chunk.dtype != self.dtype:
+            raise ValueError(f"chunk {chunk.dtype}{chunk.shape[1:]} differs from {self.dtype}{self.tail}")
+        if len(chunk):
+            flat = pa.array(np.ascontiguousarray(chunk).reshape(-1))
+            width = int(np.prod(self.tail, dtype=np.int64))
+            column = pa.ExtensionArray.from_storage(self._type, pa.FixedSizeListArray.from_arrays(flat, width))
+            self._writer.write_batch(pa.record_batch([column], names=["rows"]))
+            self.rows += len(chunk)
+
+    def close(self) -> None:
+        """Finish the file: without this its footer is missing and it cannot be read."""
+        self._writer.close()
+        self._sink.close()
+
+
+class StoredArray:
+    """An array that lies in the store, mapped and never loaded as a whole unless asked for.
+
+    Attributes:
+        shape: full shape.
+        dtype: numpy dtype.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def batches(self) -> Iterator[np.ndarray]:
+        """Read-only views of the chunks as they were written, in order, without a copy."""
+        for index in range(self._reader.num_record_batches):
+            column = self._reader.get_batch(index).column(0)
+            yield column.storage.flatten().to_numpy(zero_copy_only=True).reshape(-1, *self.shape[1:])
+
+    def numpy(self) -> np.ndarray:
+        """The whole array: a read-only view of the file if it was written in one chunk, else a copy."""
+        chunks = list(self.batches())
+        if not chunks:
+            return np.zeros(self.shape, self.dtype)
+        return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)

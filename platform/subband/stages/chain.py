@@ -1,0 +1,150 @@
+"""A method is a chain of stages; each stage names the parameters it reads. Each distinct stage is computed once.
+
+The whole idea is in `Runner.key`: the key of a stage is the hash of the stage before it, its own name and version, and just the
+parameters it reads. Two configurations that differ in a late parameter have equal early keys, and share that work through the
+store, on whatever worker needed it first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from subband.stages.store import Chunk, Entry, Store
+
+
+class ParamView:
+    """The parameters a stage declared, and no others: reading another is an error, so no dependency goes unhashed."""
+
+    def __init__(self, stage: str, values: Mapping[str, Any]) -> None:
+        self._stage = stage
+        self._values = values
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(f"stage {self._stage!r} reads parameter {name!r} without declaring it") from None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a method.
+
+    Life cycle: `compute` is called when the stage's key is not in the store, on the one worker that holds the key's lock.
+    It may ask for the stage before it (computed first if needed) and for the source; it never sees labels.
+
+    Attributes:
+        name: unique in its chain.
+        version: raised whenever `compute` would give something else for the same inputs.
+        reads: names of the parameters it depends on; `compute` can see only these.
+        compute: (upstream, params, source) -> one chunk, or an iterable of chunks whose rows are appended.
+        content: what else the result depends on, as text (for instance the digest of a weights file).
+        keep: whether the result is stored; a result cheaper to compute than to read back is only held in memory.
+    """
+
+    name: str
+    version: int
+    reads: tuple[str, ...]
+    compute: Callable[[Upstream, ParamView, Any], Chunk | Iterable[Chunk]]
+    content: Callable[[ParamView], str] | None = None
+    keep: bool = True
+
+    def view(self, params: Mapping[str, Any]) -> ParamView:
+        """The declared part of the params."""
+        return ParamView(self.name, {name: params[name] for name in self.reads})
+
+
+Chain = tuple[Stage, ...]
+Upstream = Callable[[], Entry]
+"""Gives the stage before, computing it only when called."""
+
+
+class Runner:
+    """Runs chains for one source (the pictures of one category) on one worker.
+
+    Args:
+        source: handed to every stage; pictures without labels.
+        fingerprint: of the source's content; the root of every key.
+        store: where kept stages lie, or None to hold everything in memory (same results, nothing shared).
+        memory_entries: how many recent results this worker holds open.
+    """
+
+    def __init__(self, source: Any, fingerprint: str, store: Store | None, memory_entries: int = 8) -> None:
+        self.source = source
+        self.fingerprint = fingerprint
+        self.store = store
+        self.seconds: dict[str, float] = {}
+        self.computed: dict[str, int] = {}
+        self._recent: OrderedDict[str, Entry] = OrderedDict()
+        self._memory_entries = memory_entries
+        self._nested: list[float] = []
+
+    def key(self, chain: Chain, params: Mapping[str, Any]) -> str:
+        """Content key of the chain's last stage under these params: hexadecimal, 40 characters."""
+        key = self.fingerprint
+        for stage in chain:
+            view = stage.view(params)
+            content = stage.content(view) if stage.content else ""
+            parts = [key, stage.name, stage.version, {name: params[name] for name in stage.reads}, content]
+            key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:40]
+        return key
+
+    def run(self, chain: Chain, params: Mapping[str, Any]) -> Entry:
+        """Result of the chain's last stage; what is stored is read, what is missing is computed.
+
+        Args:
+            chain: the stages, first to last.
+            params: every parameter the stages read, as plain values.
+        """
+        stage, before = chain[-1], chain[:-1]
+        key = self.key(chain, params)
+        if key in self._recent:
+            self._recent.move_to_end(key)
+            return self._recent[key]
+
+        def compute() -> Iterable[Chunk]:
+            started = time.perf_counter()
+            self._nested.append(0.0)
+            try:
+                result = stage.compute(lambda: self.run(before, params), stage.view(params), self.source)
+                if isinstance(result, Mapping):
+                    yield result
+                else:
+                    yield from result
+            finally:
+                spent = time.perf_counter() - started
+                own = spent - self._nested.pop()
+                if self._nested:
+                    self._nested[-1] += spent
+            self.seconds[stage.name] = self.seconds.get(stage.name, 0.0) + own
+            self.computed[stage.name] = self.computed.get(stage.name, 0) + 1
+
+        if self.store is not None and stage.keep:
+            about = {"stage": stage.name, "params": {name: params[name] for name in stage.reads}}
+            entry, _ = self.store.get_or_compute(key, compute, about)
+        else:
+            entry = _in_memory(compute())
+        self._recent[key] = entry
+        while len(self._recent) > self._memory_entries:
+            self._recent.popitem(last=False)
+        return entry
+
+
+def _in_memory(chunks: Iterable[Chunk]) -> Entry:
+    arrays: dict[str, list[Any]] = {}
+    values: dict[str, Any] = {}
+    for chunk in chunks:
+        for name, value in chunk.items():
+            if isinstance(value, np.ndarray):
+                arrays.setdefault(name, []).append(value)
+            else:
+                values[name] = value
+    return Entry({n: parts[0] if len(parts) == 1 else np.concatenate(parts) for n, parts in arrays.items()}, values)
