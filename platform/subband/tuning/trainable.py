@@ -1,0 +1,120 @@
+"""One trial of the stage lane: a class Trainable whose actor is reused, one category a step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from subband.data import Selection, open_dataset
+from subband.errors import SubbandError
+from subband.evaluation import CategoryBench, mean_metrics
+from subband.methods import get_method, make_params
+from subband.stages import Store
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """What every trial of a sweep has in common; sent to each worker once.
+
+    Attributes:
+        method: name in the registry.
+        base: the params that the search does not vary.
+        data: dataset URI.
+        categories: evaluated in this order; the number of categories seen so far is the fidelity of racing.
+        selection: which labels may choose.
+        seed: of the splits.
+        store: folder of the stage store on each node.
+        store_gb: its budget.
+        objectives: metrics to maximise.
+        threads: torch threads a worker uses.
+    """
+
+    method: str
+    base: dict[str, Any]
+    data: str
+    categories: tuple[str, ...]
+    selection: Selection
+    seed: int
+    store: Path
+    store_gb: float
+    objectives: tuple[str, ...]
+    threads: int
+
+
+class StageTrial(tune.Trainable):
+    """Evaluates one params, a category a step; the worker keeps datasets, masks and open stages for the next trial.
+
+    Life cycle: `setup` once a worker; `reset_config` before every further trial on it; `step` until every category is done or the
+    scheduler stops the trial.
+    """
+
+    def setup(self, config: dict[str, Any], plan: TrialPlan | None = None) -> None:
+        """Open the dataset and the store; called once a worker."""
+        if plan is None:
+            raise ValueError("StageTrial needs its plan: pass it with tune.with_parameters")
+        torch.set_num_threads(plan.threads)
+        self._plan = plan
+        self._method = get_method(plan.method)
+        self._dataset = open_dataset(plan.data)
+        self._store = Store(plan.store, plan.store_gb)
+        self._benches: dict[str, CategoryBench] = {}
+        self._begin()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial's config; datasets and open stages stay."""
+        self._begin()
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Evaluate the next category; the result holds everything so far."""
+        started = time.perf_counter()
+        try:
+            params = make_params(self._method, {**self._plan.base, **self.config["point"]})
+            name = self._plan.categories[len(self._categories)]
+            evaluation = self._bench(name).evaluate(self._method, params)
+        except SubbandError as error:
+            # An expected failure is a result: the worker goes on to the next trial instead of being restarted.
+            return {**dict.fromkeys(self._plan.objectives, float("nan")), "failure": str(error), "done": True}
+        self._categories[name] = {"choose": dict(evaluation.choose), "report": dict(evaluation.report)}
+        self._notes.update(f"{name}: {note}" for note in evaluation.notes)
+        for stage, seconds in evaluation.seconds.items():
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
+        choose = mean_metrics([metrics["choose"] for metrics in self._categories.values()])
+        self._trial_seconds += time.perf_counter() - started
+        record = {
+            "params": params.model_dump(mode="json"),
+            "choose": choose,
+            "report": mean_metrics([metrics["report"] for metrics in self._categories.values()]),
+            "categories": dict(self._categories),
+            "timings": {**self._seconds, "stages": sum(self._seconds.values()), "trial": self._trial_seconds},
+            "notes": sorted(self._notes),
+        }
+        return {
+            **{metric: choose.get(metric, float("nan")) for metric in self._plan.objectives},
+            "record": record,
+            "done": len(self._categories) == len(self._plan.categories),
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Nothing to save: a trial's work lies in the stage store."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing to load."""
+
+    def _begin(self) -> None:
+        self._categories: dict[str, dict[str, dict[str, float]]] = {}
+        self._seconds: dict[str, float] = {}
+        self._notes: set[str] = set()
+        self._trial_seconds = 0.0
+
+    def _bench(self, name: str) -> CategoryBench:
+        if name not in self._benches:
+            category = self._dataset.category(name)
+            self._benches[name] = CategoryBench(category, self._plan.selection, self._plan.seed, self._store)
+        return self._benches[name]

@@ -1,0 +1,1 @@
+"""What a sweep explores: one readable file a method."""
