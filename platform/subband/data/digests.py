@@ -1,0 +1,144 @@
+"""Digests of file contents, remembered between processes.
+
+Hashing a large dataset takes as long as reading it, so digests are kept in a small sqlite file by absolute path, size
+and time of change. The cache is only ever a shortcut: without it, or with a damaged or read-only one, every answer is
+the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from subband.data.threads import thread_count
+from subband.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "SUBBAND_CACHE"
+CACHE_NAME = "digests.sqlite"
+
+# A file that changed this recently may change again within one tick of its time stamp, and would then look unchanged.
+SETTLED_SECONDS = 2.0
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest TEXT)"
+_DIGEST = re.compile("[0-9a-f]{64}")
+_FileState = tuple[str, int, int]
+
+
+def cache_folder() -> Path:
+    """Folder of the digest cache: ``SUBBAND_CACHE``, else ``~/.cache/subband``."""
+    configured = os.environ.get(CACHE_VARIABLE)
+    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "subband"
+
+
+def file_digest(path: Path, cache: Path | None = None) -> str:
+    """SHA-256 of one file's bytes. See `file_digests`."""
+    return file_digests([path], cache, threads=1)[0]
+
+
+def file_digests(paths: Sequence[Path], cache: Path | None = None, threads: int | None = None) -> list[str]:
+    """SHA-256 of the bytes of each file, in order.
+
+    Args:
+        paths: the files.
+        cache: folder of the cache; by default `cache_folder()`.
+        threads: files read at a time; by default one a processor, at most 8.
+
+    Returns:
+        Hexadecimal digests; a file whose path, size and time of change are remembered is not read again.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    folder = cache_folder() if cache is None else cache
+    states = [_state(path) for path in paths]
+    known = _remembered(folder, states)
+    unknown = list(dict.fromkeys(state for state in states if state not in known))
+    if unknown:
+        with ThreadPoolExecutor(thread_count(threads)) as pool:
+            fresh = dict(zip(unknown, pool.map(_hash, (state[0] for state in unknown)), strict=True))
+        _remember(folder, {state: digest for state, digest in fresh.items() if _settled(state)})
+        known.update(fresh)
+    return [known[state] for state in states]
+
+
+def _state(path: Path) -> _FileState:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); restore the file") from error
+    return str(path.absolute()), status.st_size, status.st_mtime_ns
+
+
+def _settled(state: _FileState) -> bool:
+    """Whether the file is still as it was before it was read, and has been so for a while."""
+    return time.time() - state[2] / 1e9 > SETTLED_SECONDS and _state(Path(state[0])) == state
+
+
+def _hash(path: str) -> str:
+    running = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                running.update(chunk)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    return running.hexdigest()
+
+
+def _remembered(folder: Path, states: Sequence[_FileState]) -> dict[_FileState, str]:
+    if not (folder / CACHE_NAME).exists():
+        return {}
+    found = {}
+    with _never_fatal(folder), _connection(folder) as database:
+        for state in states:
+            row = database.execute(
+                "SELECT digest FROM digests WHERE path = ? AND size = ? AND mtime_ns = ?", state
+            ).fetchone()
+            if row is not None and _DIGEST.fullmatch(str(row[0])):
+                found[state] = row[0]
+    return found
+
+
+def _remember(folder: Path, digests: dict[_FileState, str]) -> None:
+    if not digests:
+        return
+    with _never_fatal(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _connection(folder) as database:
+            database.execute(_SCHEMA)
+            database.executemany(
+                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)",
+                [(*state, digest) for state, digest in digests.items()],
+            )
+
+
+@contextlib.contextmanager
+def _connection(folder: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(folder / CACHE_NAME, timeout=10)) as database, database:
+        yield database
+
+
+@contextlib.contextmanager
+def _never_fatal(folder: Path) -> Iterator[None]:
+    """Go on without the cache where it cannot be used, and remove it where it is damaged, so that it is built anew."""
+    path = folder / CACHE_NAME
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as error:
+        # Locked, read-only, disk full, or just being created by another process: nothing is wrong with the file.
+        logger.debug("digest cache %s is not used: %s", path, error)
+    except sqlite3.DatabaseError as error:
+        logger.warning("digest cache %s is damaged (%s); it is built anew", path, error)
+        with contextlib.suppress(OSError):
+            path.unlink()
+            path.with_name(path.name + "-journal").unlink()

@@ -1,0 +1,1 @@
+"""The pictures that the platform draws itself: textures, objects and defects, by seed."""

@@ -1,0 +1,98 @@
+"""Fingerprints: what a stored result was computed from, by content.
+
+Two fingerprints are kept apart. That of the pictures alone keys every stage that must not see labels; that of samples
+with their labels and masks keys scores. Names and places of files enter neither, but the order does, since results
+are stored in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from subband.data.damage import Damaged
+from subband.data.digests import file_digests
+from subband.data.images import FileSource, MaskFileSource
+from subband.data.sample import ImageSource, Sample
+from subband.data.threads import thread_count
+
+NO_MASK = "-"
+
+
+def fingerprint_images(sources: Sequence[ImageSource], cache: Path | None = None, threads: int | None = None) -> str:
+    """Fingerprint of pictures in their order.
+
+    Args:
+        sources: the pictures.
+        cache: folder of the digest cache; by default ``SUBBAND_CACHE``, else ``~/.cache/subband``.
+        threads: files read at a time; by default one a processor, at most 8.
+
+    Returns:
+        64 hexadecimal digits; equal for equal pictures in equal order, wherever they lie.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    return _combined("images", digests(sources, cache, threads))
+
+
+def fingerprint(
+    samples: Sequence[Sample], include_labels: bool, cache: Path | None = None, threads: int | None = None
+) -> str:
+    """Fingerprint of samples in their order.
+
+    Args:
+        samples: the samples.
+        include_labels: whether labels, defect names and masks count. Without them this is the `fingerprint_images` of
+            the samples' pictures.
+        cache: folder of the digest cache; by default ``SUBBAND_CACHE``, else ``~/.cache/subband``.
+        threads: files read at a time; by default one a processor, at most 8.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    images = [sample.image for sample in samples]
+    if not include_labels:
+        return fingerprint_images(images, cache, threads)
+    masks = [sample.mask for sample in samples if sample.mask is not None]
+    found = digests([*images, *masks], cache, threads)
+    mask_digests = iter(found[len(images) :])
+    lines = []
+    for sample, image_digest in zip(samples, found[: len(images)], strict=True):
+        mask_digest = NO_MASK if sample.mask is None else next(mask_digests)
+        lines.append(f"{image_digest} {mask_digest} {sample.label} {sample.defect}")
+    return _combined("samples", lines)
+
+
+def digests(sources: Sequence[ImageSource], cache: Path | None = None, threads: int | None = None) -> list[str]:
+    """Content digest of each source in order; files are read in parallel and remembered in the cache."""
+    files = [source for source in map(_innermost, sources) if isinstance(source, FileSource | MaskFileSource)]
+    by_file = dict(zip(files, file_digests([file.path for file in files], cache, threads), strict=True))
+
+    def digest(source: ImageSource) -> str:
+        if isinstance(source, Damaged):
+            return source.digest_given(digest(source.source))
+        if isinstance(source, FileSource | MaskFileSource):
+            return by_file[source]
+        return source.digest()
+
+    with ThreadPoolExecutor(thread_count(threads)) as pool:
+        return list(pool.map(digest, sources))
+
+
+def _innermost(source: ImageSource) -> ImageSource:
+    while isinstance(source, Damaged):
+        source = source.source
+    return source
+
+
+def _combined(kind: str, parts: Sequence[str]) -> str:
+    running = hashlib.sha256(f"subband {kind} {len(parts)}\n".encode())
+    for part in parts:
+        running.update(part.encode() + b"\n")
+    return running.hexdigest()

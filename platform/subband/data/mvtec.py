@@ -1,0 +1,106 @@
+"""``mvtec:PATH``: folders in the layout of MVTec AD (Bergmann et al., CVPR 2019).
+
+    root/<category>/train/good/*.png
+    root/<category>/test/{good,<defect>}/*.png
+    root/<category>/ground_truth/<defect>/<stem>_mask.png
+
+Any suffix of `folders.IMAGE_SUFFIXES` is accepted in any case, and masks may also be named ``<stem>.png``. The root
+may be a category itself, which is then named after its folder. A category without a ``ground_truth`` folder is
+accepted: its defects have no known place, so its pixel metrics are undefined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from subband.data.folders import (
+    GOOD,
+    FolderDataset,
+    chosen_categories,
+    existing_folder,
+    folder_samples,
+    picture_files,
+    visible_folders,
+)
+from subband.data.sample import Category, Sample
+from subband.errors import DataError
+
+
+def open_mvtec(path: str, options: Mapping[str, str]) -> FolderDataset:
+    """Open a folder of the MVTec AD layout.
+
+    Args:
+        path: the root; relative to the current folder, ``~`` is the home folder.
+        options: ``categories``, names to keep, separated by commas.
+
+    Raises:
+        DataError: no such folder, no category in it, or an unknown option or category.
+    """
+    uri = f"mvtec:{path}"
+    root = existing_folder(path, uri)
+    folders = category_folders(root)
+    if not folders:
+        raise DataError(
+            f"{root} holds no category; expected {root / '<category>' / 'train' / 'good'} with pictures "
+            "(or train/good in the folder itself)"
+        )
+    names, query = chosen_categories(options, list(folders), uri)
+    return FolderDataset("mvtec", root, names, query, lambda name: read_category(name, folders[name]))
+
+
+def category_folders(root: Path) -> dict[str, Path]:
+    """Folders that hold ``train`` or ``test``, by category name; the root alone where it is itself a category."""
+    if (root / "train").is_dir():
+        return {root.name: root}
+    return {
+        folder.name: folder
+        for folder in visible_folders(root)
+        if (folder / "train").is_dir() or (folder / "test").is_dir()
+    }
+
+
+def read_category(name: str, folder: Path) -> Category:
+    """List the samples of one category; nothing is decoded.
+
+    Args:
+        name: what the category is called.
+        folder: holds ``train``, and usually ``test`` and ``ground_truth``.
+
+    Returns:
+        Training samples by file name; test samples by defect kind, then file name. The test samples may be empty, or
+        all good.
+
+    Raises:
+        DataError: no good training picture, training pictures of another kind, pictures outside the folders of a kind,
+            a missing or ambiguous mask, or two pictures of one name.
+    """
+    good = folder / "train" / GOOD
+    train = folder_samples(good, "train", GOOD)
+    if not train:
+        problem = "holds no pictures" if good.is_dir() else "does not exist"
+        raise DataError(f"category {name}: {good} {problem}; put the good pictures to learn from there")
+    for other in visible_folders(folder / "train"):
+        if other.name != GOOD and picture_files(other):
+            raise DataError(
+                f"category {name}: {other} holds pictures, but only good pictures are learnt from; "
+                f"move them to {folder / 'test' / other.name}"
+            )
+    for split in ("train", "test"):
+        if loose := picture_files(folder / split):
+            raise DataError(
+                f"category {name}: {loose[0]} lies outside the folders of a kind; "
+                f"move such pictures to {folder / split / GOOD}" + (" or test/<defect>" if split == "test" else "")
+            )
+    return Category(name, tuple(train), tuple(_test_samples(folder)))
+
+
+def _test_samples(folder: Path) -> list[Sample]:
+    if not (folder / "test").is_dir():
+        return []
+    truth = folder / "ground_truth"
+    samples = []
+    for kind in visible_folders(folder / "test"):
+        mask_folder = truth / kind.name if truth.is_dir() else None
+        samples += folder_samples(kind, "test", kind.name, mask_folder)
+    return samples

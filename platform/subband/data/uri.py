@@ -1,0 +1,68 @@
+"""Opening a dataset by URI: ``scheme:path?option=value&option=value``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from subband.data.mvtec import open_mvtec
+from subband.data.sample import Dataset
+from subband.data.synthetic import open_synthetic
+from subband.data.visa import open_visa
+from subband.errors import DataError, unknown_name
+
+# A family opens the path and the options of its URIs, and checks both.
+SCHEMES: dict[str, Callable[[str, Mapping[str, str]], Dataset]] = {
+    "synthetic": open_synthetic,
+    "mvtec": open_mvtec,
+    "visa": open_visa,
+}
+
+
+def open_dataset(uri: str) -> Dataset:
+    """Open a dataset.
+
+    Args:
+        uri: ``synthetic:``, ``mvtec:PATH`` or ``visa:PATH``, and options after ``?``. A relative path is resolved
+            against the current folder; the dataset's own ``uri`` is absolute. Nothing is decoded or drawn yet.
+
+    Returns:
+        The dataset; its categories are read when they are asked for.
+
+    Raises:
+        DataError: no or an unknown scheme, a missing folder, or an illegal option; the message says what would be
+            right.
+
+    Example:
+        >>> open_dataset("synthetic:?train=8&categories=weave,nut").categories
+        ('nut', 'weave')
+    """
+    scheme, colon, rest = uri.strip().partition(":")
+    if not colon or scheme not in SCHEMES:
+        raise DataError(_scheme_message(uri.strip(), scheme, bool(colon)))
+    path, _, query = rest.partition("?")
+    return SCHEMES[scheme](path, _options(query, uri))
+
+
+def _scheme_message(uri: str, scheme: str, has_colon: bool) -> str:
+    folder = Path(uri).expanduser()
+    if uri and folder.is_dir():
+        visa = (folder / "split_csv").is_dir() or any(folder.glob("*/Data"))
+        return f"{uri!r} is a folder; say which layout it has: {'visa' if visa else 'mvtec'}:{uri}"
+    if has_colon:
+        return unknown_name("dataset scheme", scheme, SCHEMES)
+    return f"{uri!r} is neither a dataset URI nor an existing folder; write synthetic: or mvtec:PATH or visa:PATH"
+
+
+def _options(query: str, uri: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for part in query.split("&"):
+        if not part:
+            continue
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise DataError(f"option {part!r} of {uri!r} has no value; write {part}=VALUE")
+        if name in options:
+            raise DataError(f"option {name!r} of {uri!r} is given twice")
+        options[name] = value
+    return options
