@@ -22,7 +22,7 @@ from typing import Any
 import optuna
 
 from subband.nn.wavelets import SUBBANDS
-from subband.report import best_records
+from subband.report.records import complete_with
 from subband.trials import TrialRecord
 from subband.tuning.space import Point, Preset, Space, grid, product
 
@@ -71,7 +71,7 @@ def _phase2(records: Sequence[TrialRecord], objective: str) -> list[Point]:
 
 
 def _winner(records: Sequence[TrialRecord], objective: str, *names: str) -> Point:
-    best = best_records(records, [objective])[0]
+    best = complete_with(records, objective)[0]
     return {name: best.params[name] for name in names}
 
 
@@ -102,7 +102,7 @@ def _probe_neighbours(records: Sequence[TrialRecord], objective: str) -> list[Po
     """Change one param at a time about the two best by image and the two best by pixel AUROC."""
     anchors: list[Point] = []
     for metric in ("image_auroc", "pixel_auroc"):
-        for record in best_records(records, [metric])[:2]:
+        for record in complete_with(records, metric)[:2]:
             anchor = {name: record.params[name] for name in _PROBE_AXES}
             if anchor not in anchors:
                 anchors.append(anchor)

@@ -9,17 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel
 
-from subband.data import Category, Preprocess, Selection, Split, Truth, load_masks, split_category
+from subband.data import (
+    Category,
+    Masks,
+    Preprocess,
+    Selection,
+    Truth,
+    fingerprint,
+    fingerprint_images,
+    load_masks,
+    split_category,
+)
 from subband.errors import UndefinedMetricError
 from subband.methods.base import Method
 from subband.metrics import Regions, image_metrics, label_regions, pixel_metrics
-from subband.stages import Chunk, ParamView, Runner, Stage, Store, Upstream
+from subband.stages import Chunk, Runner, Stage, Store, Upstream
 
 METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "au_pro_0.3", "au_pro_0.05")
 PRO_LIMITS = (0.3, 0.05)
@@ -46,18 +55,19 @@ class Evaluation:
     form: str
 
 
-@dataclass
 class Scorer:
     """Labels and masks of one split, and the stage that compares maps with them.
 
     Args:
         truth: labels, masks and which samples choose and report.
-        fingerprint: of the truth's content.
     """
 
-    truth: Truth
-    fingerprint: str
-    _loaded: dict[str, tuple[np.ndarray | None, dict[tuple[int, ...], Regions], tuple[str, ...]]] = field(default_factory=dict)
+    def __init__(self, truth: Truth) -> None:
+        self.truth = truth
+        parts = [fingerprint(truth.samples, include_labels=True), truth.choose, truth.report]
+        self._fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        self._masks: dict[Preprocess, Masks] = {}
+        self._regions: dict[tuple[Preprocess, tuple[int, ...]], Regions] = {}
 
     def stage(self, preprocess: Preprocess) -> Stage:
         """The last stage: ``choose`` and ``report`` metrics, notes, and the image scores."""
@@ -66,54 +76,50 @@ class Scorer:
             1,
             (),
             lambda upstream, params, source: self._compute(upstream, preprocess),
-            content=lambda params: f"{self.fingerprint}:{preprocess.model_dump_json()}",
+            content=lambda params: f"{self._fingerprint}:{preprocess.model_dump_json()}",
         )
 
-    def masks(self, preprocess: Preprocess) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """Masks (M, S, S) of all queries in the preprocessed frame, None if the dataset has none; and notes about them."""
-        masks, _, notes = self._masks(preprocess)
-        return masks, notes
-
-    def _masks(self, preprocess: Preprocess) -> tuple[np.ndarray | None, dict[tuple[int, ...], Regions], tuple[str, ...]]:
-        key = preprocess.model_dump_json()
-        if key not in self._loaded:
-            masks = load_masks(self.truth, preprocess)
-            notes: tuple[str, ...] = ()
-            if masks is not None:
-                vanished = int(((self.truth.labels == 1) & ~masks.any(axis=(1, 2))).sum())
-                if vanished:
-                    notes = (f"{vanished} defective sample(s) have an empty mask in the inspected frame",)
-            self._loaded[key] = (masks, {}, notes)
-        return self._loaded[key]
+    def masks(self, preprocess: Preprocess) -> Masks:
+        """Masks of all scored samples in the preprocessed frame."""
+        if preprocess not in self._masks:
+            self._masks[preprocess] = load_masks(self.truth.samples, preprocess)
+        return self._masks[preprocess]
 
     def _compute(self, upstream: Upstream, preprocess: Preprocess) -> Chunk:
         scored = upstream()
         maps, scores = scored.array("maps"), scored.array("scores")
-        masks, regions, mask_notes = self._masks(preprocess)
-        notes = list(mask_notes)
-        results: dict[str, dict[str, float]] = {}
-        for role in ("choose", "report"):
-            chosen: tuple[int, ...] = getattr(self.truth, role)
-            if role == "report" and chosen == self.truth.choose:
-                results["report"] = results["choose"]
-                continue
-            index = np.asarray(chosen, dtype=np.int64)
-            metrics: dict[str, float] = {}
-            try:
-                metrics |= image_metrics(self.truth.labels[index], scores[index])
-            except UndefinedMetricError as undefined:
-                notes.append(f"{role}: image metrics are undefined: {undefined}")
-            if masks is None:
-                notes.append(f"{role}: pixel metrics are undefined: the dataset has no masks")
-            else:
-                try:
-                    if chosen not in regions:
-                        regions[chosen] = label_regions(masks[index])
-                    metrics |= pixel_metrics(maps[index], masks[index], limits=PRO_LIMITS, regions=regions[chosen])
-                except UndefinedMetricError as undefined:
-                    notes.append(f"{role}: pixel metrics are undefined: {undefined}")
-            results[role] = metrics
+        vanished = self.masks(preprocess).vanished
+        notes = [f"the masks of {len(vanished)} defective samples are empty in the inspected frame"] if vanished else []
+        results = {"choose": self._metrics("choose", maps, scores, preprocess, notes)}
+        same = self.truth.report == self.truth.choose
+        results["report"] = results["choose"] if same else self._metrics("report", maps, scores, preprocess, notes)
         return {"scores": scores, "notes": notes, **results}
+
+    def _metrics(
+        self, role: str, maps: np.ndarray, scores: np.ndarray, preprocess: Preprocess, notes: list[str]
+    ) -> dict[str, float]:
+        chosen: tuple[int, ...] = getattr(self.truth, role)
+        if not chosen:
+            notes.append(f"{role}: there are no labelled test pictures")
+            return {}
+        index = np.asarray(chosen, dtype=np.int64)
+        metrics: dict[str, float] = {}
+        try:
+            metrics |= image_metrics(self.truth.labels[index], scores[index])
+        except UndefinedMetricError as undefined:
+            notes.append(f"{role}: {undefined}")
+        masks = self.masks(preprocess)
+        if not masks.known[index].all():
+            notes.append(f"{role}: pixel metrics are undefined: {int((~masks.known[index]).sum())} defective samples have no mask")
+            return metrics
+        try:
+            if (preprocess, chosen) not in self._regions:
+                self._regions[preprocess, chosen] = label_regions(masks.values[index])
+            regions = self._regions[preprocess, chosen]
+            metrics |= pixel_metrics(maps[index], masks.values[index], limits=PRO_LIMITS, regions=regions)
+        except UndefinedMetricError as undefined:
+            notes.append(f"{role}: {undefined}")
+        return metrics
 
 
 class CategoryBench:
@@ -128,10 +134,10 @@ class CategoryBench:
 
     def __init__(self, category: Category, selection: Selection, seed: int, store: Store | None) -> None:
         self.name = category.name
-        self.split, truth = split_category(category, selection, seed)
-        self.truth = truth
-        self.runner = Runner(self.split, self.split.fingerprint(), store)
-        self.scorer = Scorer(truth, truth.fingerprint())
+        self.split, self.truth = split_category(category, selection, seed)
+        pictures = fingerprint_images((*self.split.fit, *self.split.query))
+        self.runner = Runner(self.split, f"{pictures}:{len(self.split.fit)}", store)
+        self.scorer = Scorer(self.truth)
 
     def evaluate(self, method: Method, params: BaseModel) -> Evaluation:
         """Metrics of one params; only stages that nobody has computed yet are computed."""

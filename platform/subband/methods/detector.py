@@ -54,12 +54,9 @@ class Calibration(BaseModel):
         """
         if not 0 < fpr < 1:
             raise ParamsError(f"false-positive rate {fpr} is out of range; give a share above 0 and below 1, for instance 0.01")
-        scores = sorted(float(score) for score in good_scores)
-        threshold = float(threshold_at_fpr(np.asarray(scores), fpr))
-        rule = f"at most {fpr:.2%} of good pictures above it, from {len(scores)} left-out scores"
-        if fpr < 1 / (len(scores) + 1):
-            rule += f" (so few cannot guarantee a rate below {1 / (len(scores) + 1):.1%})"
-        return cls(good_scores=tuple(scores), fpr=fpr, threshold=threshold, rule=rule, f1_threshold=f1_threshold)
+        chosen = threshold_at_fpr(np.asarray(good_scores, dtype=np.float64), fpr)
+        scores = tuple(sorted(float(score) for score in good_scores))
+        return cls(good_scores=scores, fpr=fpr, threshold=chosen.threshold, rule=chosen.note, f1_threshold=f1_threshold)
 
     def with_threshold(self, threshold: float, rule: str = "set by hand") -> Calibration:
         """The same calibration with another threshold."""

@@ -190,7 +190,7 @@ class Store:
         text = manifest_path.read_text()
         try:
             manifest = json.loads(text)
-            if xxhash.xxh3_64_hexdigest(json.dumps(manifest["body"], sort_keys=True)) != manifest["checksum"]:
+            if _text_checksum(manifest["body"]) != manifest["checksum"]:
                 raise DamagedEntryError("entry.json does not match its checksum")
             arrays: dict[str, StoredArray | np.ndarray] = {}
             for name, array in manifest["body"]["arrays"].items():
@@ -237,7 +237,7 @@ class Store:
             size = sum(array["bytes"] for array in arrays.values())
             manifest = {
                 "body": body,
-                "checksum": xxhash.xxh3_64_hexdigest(json.dumps(body, sort_keys=True)),
+                "checksum": _text_checksum(body),
                 "bytes": size,
                 "about": {**about, "created": time.time()},
             }
@@ -303,6 +303,10 @@ def _checksum(path: Path) -> str:
         while block := handle.read(1 << 22):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _text_checksum(body: Mapping[str, Any]) -> str:
+    return str(xxhash.xxh3_64_hexdigest(json.dumps(body, sort_keys=True).encode()))
 
 
 def _write_atomically(path: Path, text: str) -> None:

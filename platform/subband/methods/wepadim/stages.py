@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from subband.data import Preprocess, Split, load_pictures
+from subband.data import Preprocess, Split, load_images
 from subband.methods.wepadim.embedding import layer_positions
 from subband.methods.wepadim.gaussian import Spectrum, dual_spectrum, inner_products, spectrum
 from subband.methods.wepadim.params import WEPaDiMParams
@@ -38,7 +38,7 @@ def _images(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Ch
     preprocess = Preprocess(framing=params.framing, resize=params.resize, image_size=params.image_size)
     for role, pictures in (("fit", source.fit), ("query", source.query)):
         for start in range(0, len(pictures), 64):
-            yield {role: load_pictures(pictures[start : start + 64], preprocess)}
+            yield {role: load_images(pictures[start : start + 64], preprocess)}
 
 
 @torch.inference_mode()

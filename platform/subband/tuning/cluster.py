@@ -1,0 +1,38 @@
+"""Ray: an existing cluster if there is one, else this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+# Tune reads these when it is imported: its own tables and per-trial files would repeat, slowly, what the ledger keeps.
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray  # noqa: E402
+
+
+def connect() -> tuple[str, str]:
+    """Start or join Ray, with this package importable in every worker.
+
+    Returns:
+        What was done and why, for the person.
+    """
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    if ray.is_initialized():
+        return "the running one", "Ray was initialised already"
+    package = Path(__file__).resolve().parents[1]
+    if os.environ.get("RAY_ADDRESS"):
+        # Workers of a cluster may lie on machines without the checkout: send them the package (a few hundred KB).
+        spaces = package.parents[1] / "search_spaces"
+        modules = [str(package)] + ([str(spaces)] if spaces.is_dir() else [])
+        ray.init(runtime_env={"py_modules": modules}, log_to_driver=False)
+        return f"{int(ray.cluster_resources().get('CPU', 0))} CPUs", f"joined the cluster at {os.environ['RAY_ADDRESS']}"
+    paths = [str(package.parent), str(package.parents[1])]
+    os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
+    sys.path[:0] = [path for path in paths if path not in sys.path]
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    return f"{int(ray.cluster_resources().get('CPU', 0))} CPUs", "no RAY_ADDRESS: a local Ray for this run"

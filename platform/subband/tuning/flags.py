@@ -1,0 +1,74 @@
+"""Command-line flags made from the params and settings models, so that nothing is declared twice."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+from pydantic import BaseModel, Field, ValidationError, create_model
+
+from subband.errors import ParamsError
+from subband.methods import get_method
+from subband.methods.registry import validated
+from subband.tuning.settings import SweepSettings
+from subband.tuning.space import Space
+
+
+def parse(space: Space, description: str, argv: Sequence[str] | None = None) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
+    """Settings and params from the command line.
+
+    Every param of the method is a flag that takes any number of values: one fixes the param, several are searched.
+
+    Args:
+        space: what the job explores; its presets are listed in the help.
+        description: the job's docstring.
+        argv: arguments; by default those of the process.
+
+    Returns:
+        The settings, and by param name the values given (nothing where the flag was left out).
+
+    Raises:
+        ParamsError: an illegal value; the message names the flag's field and what would be right.
+        SystemExit: after ``--help``, or for a flag that does not exist.
+    """
+    params_model = get_method(space.method).params_type
+    axes_model = create_model(  # type: ignore[call-overload]
+        "Params",
+        **{
+            name: (tuple[field.rebuild_annotation(), ...], Field((), description=_help(field)))  # type: ignore[misc]
+            for name, field in params_model.model_fields.items()
+        },
+    )
+    axes_model.__doc__ = f"Params of {space.method}: one value fixes a param, several values are searched."
+    settings_model: Any = create_model(  # type: ignore[call-overload]
+        "Settings",
+        **{
+            name: (field.rebuild_annotation(), Field(field.get_default(), description=field.description))
+            for name, field in SweepSettings.model_fields.items()
+        },
+    )
+    settings_model.__doc__ = "Settings of the sweep."
+    presets = "\n".join(f"  {name}: {preset.about}" for name, preset in space.presets.items())
+
+    def command(settings: Any, params: Any) -> tuple[Any, Any]:
+        return settings, params
+
+    command.__annotations__ = {"settings": tyro.conf.OmitArgPrefixes[settings_model], "params": tyro.conf.OmitArgPrefixes[axes_model]}
+    given, axes = tyro.cli(
+        command,
+        prog=sys.argv[0].rsplit("/", 1)[-1],
+        description=f"{description}\n\nSearched by default: {space.about}.\n\nPresets:\n{presets}",
+        args=argv,
+        config=(tyro.conf.FlagConversionOff, tyro.conf.HelptextFromCommentsOff),
+    )
+    settings = validated(SweepSettings, given.model_dump(exclude_unset=False), "settings")
+    return settings, {name: tuple(values) for name, values in axes.model_dump().items() if values}
+
+
+def _help(field: Any) -> str:
+    return f"{field.description} (default: {field.default})"
+
+
+__all__ = ["BaseModel", "ParamsError", "ValidationError", "parse"]

@@ -1,0 +1,220 @@
+"""Everything a sweep decides before its first trial, each decision made once and said with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from subband.data import Dataset, Selection, fingerprint, open_dataset, split_category
+from subband.errors import DataError, ParamsError, unknown_name
+from subband.home import home
+from subband.methods import Method, get_method, make_params
+from subband.tuning.settings import SweepSettings
+from subband.tuning.space import Point, Preset, Space, product
+from subband.trials import TrialRecord
+
+SETTINGS_NAME = "settings.json"
+RACING_NEEDS = 4
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A sweep, decided and checked.
+
+    Attributes:
+        settings: as given, or as saved by the sweep that is resumed.
+        space: what is explored.
+        method: the method.
+        axes: values the user gave for params; one value fixes a param, several are searched.
+        base: what the user or the preset settled; every other param keeps its default.
+        dataset: opened.
+        digest: fingerprint of its pictures, labels and masks.
+        folder: of the sweep.
+        resumed: whether the folder has results already.
+        racing: whether poor trials stop after a few categories.
+        decisions: (what, choice, reason) lines for the person and for MLflow.
+    """
+
+    settings: SweepSettings
+    space: Space
+    method: Method
+    axes: Mapping[str, tuple[Any, ...]]
+    base: dict[str, Any]
+    dataset: Dataset
+    digest: str
+    folder: Path
+    resumed: bool
+    racing: bool
+    decisions: tuple[tuple[str, str, str], ...]
+
+    @property
+    def preset(self) -> Preset | None:
+        """The exact grid, if there is one."""
+        if self.settings.preset is not None:
+            return self.space.preset(self.settings.preset)
+        if self.settings.search == "grid":
+            searched = {name: values for name, values in self.axes.items() if len(values) > 1}
+            return Preset("the values given on the command line", (lambda records, objective: product(**searched),))
+        return None
+
+    def points(self, round_number: int, records: Sequence[TrialRecord]) -> list[Point]:
+        """Points of one round of the preset, validated; a value given by the user wins over the preset's.
+
+        Raises:
+            ParamsError: a point is illegal for the method, or no trial of an earlier round succeeded.
+        """
+        if self.preset is None:
+            raise ParamsError("a search has no list of points")
+        found = self.preset.rounds[round_number](records, self.settings.objective[0])
+        fixed = {name: values[0] for name, values in self.axes.items() if len(values) == 1}
+        allowed = {name: set(values) for name, values in self.axes.items() if len(values) > 1}
+        unique: dict[str, Point] = {}
+        for point in found:
+            point = {**point, **{name: value for name, value in fixed.items() if name in point}}
+            if all(point[name] in values for name, values in allowed.items() if name in point):
+                make_params(self.method, {**self.base, **point})
+                unique[json.dumps(point, sort_keys=True, default=str)] = point
+        if not unique:
+            raise ParamsError("the params flags leave nothing of the grid; give values that it contains, or drop the preset")
+        return list(unique.values())
+
+
+def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: SweepSettings) -> SweepPlan:
+    """Resolve and check everything before anything is started or written.
+
+    Raises:
+        ParamsError: a param, preset, objective or combination of settings is illegal.
+        DataError: the dataset cannot be used with this selection.
+    """
+    folder, resumed = _folder(space, settings)
+    if resumed:
+        settings, axes = _saved(folder, settings)
+    method = get_method(space.method)
+    decisions: list[tuple[str, str, str]] = []
+    axes = {name: tuple(values) for name, values in axes.items() if values}
+    if settings.smoke:
+        settings, axes = _shrunk(settings, axes)
+        decisions.append(("smoke", "on", "two trials on a tiny dataset: checks the path, says nothing about quality"))
+    dataset = open_dataset(settings.data)
+    base = {name: values[0] for name, values in axes.items() if len(values) == 1}
+    if settings.preset is not None:
+        base = {**space.preset(settings.preset).base, **base}
+    if "weights" in method.params_type.model_fields and "weights" not in axes:
+        if dataset.uri.startswith("synthetic:"):
+            base["weights"] = "random:0"
+            decisions.append(("weights", "random:0", "the embedded demo needs no download; untrained: give --weights pretrained for real use"))
+        else:
+            decisions.append(("weights", "pretrained", "the default for real data; --weights random:SEED or a path works without a network"))
+    make_params(method, base)
+    for name, values in axes.items():
+        for value in values:
+            make_params(method, {**base, name: value})
+    plan_racing = _racing(settings, len(dataset.categories), decisions)
+    plan = SweepPlan(
+        settings=settings,
+        space=space,
+        method=method,
+        axes=axes,
+        base=base,
+        dataset=dataset,
+        digest=_check_data(dataset, settings),
+        folder=folder,
+        resumed=resumed,
+        racing=plan_racing,
+        decisions=tuple(decisions),
+    )
+    if settings.search == "grid" and not any(len(values) > 1 for values in axes.values()):
+        raise ParamsError("--search grid needs a param with several values, for instance --sigma 2 4 8 --wavelet haar sym4")
+    if plan.preset is not None:
+        plan.points(0, ())
+    return plan
+
+
+def save_settings(plan: SweepPlan) -> None:
+    """Keep what `--resume` needs in the sweep's folder."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    path = plan.folder / SETTINGS_NAME
+    if not path.exists():
+        content = {"method": plan.method.name, "settings": plan.settings.model_dump(mode="json"), "axes": dict(plan.axes)}
+        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _folder(space: Space, settings: SweepSettings) -> tuple[Path, bool]:
+    runs = home() / "runs"
+    if settings.resume is None:
+        name = settings.name or f"{space.method}-{time.strftime('%Y%m%d-%H%M%S')}"
+        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise ParamsError(f"name {name!r}: use letters, digits, '-', '_' and '.'")
+        if (runs / name / SETTINGS_NAME).exists():
+            raise ParamsError(f"a sweep named {name!r} exists in {runs}; give another --name, or continue it with --resume {name}")
+        return runs / name, False
+    saved = sorted(runs.glob(f"*/{SETTINGS_NAME}"), key=lambda path: path.stat().st_mtime)
+    known = [path.parent for path in saved if json.loads(path.read_text())["method"] == space.method]
+    if not known:
+        raise ParamsError(f"there is no {space.method} sweep to resume in {runs}")
+    if settings.resume == "last":
+        return known[-1], True
+    names = [folder.name for folder in known]
+    if settings.resume not in names:
+        raise ParamsError(unknown_name("sweep to resume", settings.resume, names))
+    return runs / settings.resume, True
+
+
+def _saved(folder: Path, given: SweepSettings) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
+    """The resumed sweep's own settings; only budgets and places may be given anew."""
+    content = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
+    kept = SweepSettings.model_validate(content["settings"])
+    anew = {"resume": given.resume, "minutes": given.minutes, "trials": max(kept.trials, given.trials), "workers": given.workers}
+    if given.tracking_uri is not None:
+        anew["tracking_uri"] = given.tracking_uri
+    return kept.model_copy(update=anew), {name: tuple(values) for name, values in content["axes"].items()}
+
+
+def _shrunk(
+    settings: SweepSettings, axes: Mapping[str, tuple[Any, ...]]
+) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
+    smaller: dict[str, Any] = {"trials": min(settings.trials, 2)}
+    if settings.data == "synthetic:":
+        smaller["data"] = "synthetic:?train=6&test=6&size=64&categories=weave,bolt"
+    if settings.preset is None and settings.search == "grid":
+        axes = {name: values[:2] for name, values in axes.items()}
+    return settings.model_copy(update=smaller), {"image_size": (64,), "grid": (8,), **axes}
+
+
+def _racing(settings: SweepSettings, categories: int, decisions: list[tuple[str, str, str]]) -> bool:
+    exact = settings.preset is not None or settings.search == "grid"
+    if settings.racing == "on":
+        if categories < 2:
+            raise ParamsError("racing compares trials over categories: this dataset has one; leave --racing out")
+        return True
+    on = settings.racing == "auto" and not exact and len(settings.objective) == 1 and categories >= RACING_NEEDS
+    if on:
+        decisions.append(("racing", "on", f"a search over {categories} categories: poor trials stop early (--racing off for all)"))
+    return on
+
+
+def _check_data(dataset: Dataset, settings: SweepSettings) -> str:
+    """Open every category, try the split, and see that the objective can be computed; returns the dataset's fingerprint."""
+    selection: Selection = settings.selection
+    digests = []
+    undefined: list[str] = []
+    for name in dataset.categories:
+        category = dataset.category(name)
+        _, truth = split_category(category, selection, settings.seed)
+        digests.append(fingerprint((*category.train, *category.test), include_labels=True))
+        labels = [truth.samples[index].label for index in truth.choose]
+        if len(set(labels)) < 2:
+            undefined.append(f"{name}: the pictures that choose are all {'good' if 0 in labels else 'defective'}")
+        elif not settings.objective[0].startswith("image") and all(truth.samples[i].mask is None for i in truth.choose):
+            undefined.append(f"{name}: no masks, so {settings.objective[0]} is undefined")
+    if len(undefined) == len(dataset.categories):
+        raise DataError(
+            f"nothing can be chosen by {settings.objective[0]} with selection={selection!r} ({undefined[0]}); add labelled defective "
+            "test pictures, or use --selection synthetic, which needs none"
+        )
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
