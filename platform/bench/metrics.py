@@ -3,9 +3,9 @@
     python platform/bench/metrics.py
     python platform/bench/metrics.py --images 170 --json metrics.json
 
-The straightforward way is scikit-learn's roc_auc_score and average_precision_score plus the official AU-PRO (one argsort
-of all pixels, the full curve, the trapezoid rule) for each limit. Both run in this process on the same made maps,
-alternately; the fastest of the repeats counts. Expect a ratio of about 20 at the default size.
+The straightforward way is scikit-learn's roc_auc_score and average_precision_score plus the official AU-PRO (one
+argsort of all pixels, the full curve, the trapezoid rule) for each limit. Both run in this process on the same made
+maps, alternately; the fastest of the repeats counts. Expect a ratio of about 20 at the default size.
 
 Nearly all the time of one call is numpy's sort of the negatives. On AMD processors with AVX-512 numpy 2.4 picks a slow
 variant: `NPY_DISABLE_CPU_FEATURES=X86_V4` in the environment made one call four times as fast there (ratio 90).

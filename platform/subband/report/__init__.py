@@ -1,0 +1,27 @@
+"""Tables and figures: pure functions over arrays and trial records, returned and never shown or saved."""
+
+from __future__ import annotations
+
+from subband.report.categories import champion_per_category
+from subband.report.curves import roc_and_pro_curves
+from subband.report.gallery import gallery
+from subband.report.importance import Importances, importance, param_importances
+from subband.report.parallel import parallel_coordinates
+from subband.report.pareto import pareto_front
+from subband.report.records import non_dominated, regret, short_name
+from subband.report.table import ranking_table
+
+__all__ = [
+    "Importances",
+    "champion_per_category",
+    "gallery",
+    "importance",
+    "non_dominated",
+    "parallel_coordinates",
+    "param_importances",
+    "pareto_front",
+    "ranking_table",
+    "regret",
+    "roc_and_pro_curves",
+    "short_name",
+]
