@@ -1,0 +1,28 @@
+"""The only room that imports MLflow: runs of a sweep, figures, the model registry. A server that is down loses nothing.
+
+MLflow itself (seconds to import) is loaded when it is first needed, so importing this package costs nothing.
+"""
+
+from subband.tracking.push import Pushed, push
+from subband.tracking.registry import Champion, download_model, list_champions, register_champion
+from subband.tracking.sweep_file import DatasetInfo, SweepInfo
+from subband.tracking.sweep_log import SweepLog
+from subband.tracking.uri import TrackingTarget, comparison_url, experiment_url, resolve_tracking, ui_command, ui_url
+
+__all__ = [
+    "Champion",
+    "DatasetInfo",
+    "Pushed",
+    "SweepInfo",
+    "SweepLog",
+    "TrackingTarget",
+    "comparison_url",
+    "download_model",
+    "experiment_url",
+    "list_champions",
+    "push",
+    "register_champion",
+    "resolve_tracking",
+    "ui_command",
+    "ui_url",
+]

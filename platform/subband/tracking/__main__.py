@@ -1,0 +1,72 @@
+"""Commands about tracking.
+
+Give MLflow what it missed while it was down, or copy a sweep to another server::
+
+    python -m subband.tracking push runs/my-sweep
+    python -m subband.tracking push runs/my-sweep --tracking-uri http://mlflow.example:5000
+
+Show what is registered::
+
+    python -m subband.tracking champions --folder runs
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from subband.errors import SubbandError
+from subband.tracking.push import push
+from subband.tracking.registry import list_champions
+from subband.tracking.uri import comparison_url, resolve_tracking, ui_command, ui_url
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status (2 for an error that is the user's to mend)."""
+    parser = argparse.ArgumentParser(prog="python -m subband.tracking", description="Commands about MLflow tracking.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    pushing = commands.add_parser("push", help="write a sweep's folder to MLflow, as far as it is not there yet")
+    pushing.add_argument("folder", type=Path, metavar="SWEEP_DIR", help="the sweep's folder (it has a sweep.json)")
+    pushing.add_argument("--tracking-uri", metavar="URI", help="where to (default: where the sweep logged)")
+    listing = commands.add_parser("champions", help="list the registered champions")
+    listing.add_argument(
+        "--tracking-uri", metavar="URI", help="the registry (default: MLFLOW_TRACKING_URI, else sqlite)"
+    )
+    listing.add_argument(
+        "--folder", type=Path, default=Path("runs"), help="where the default database lies (default: runs)"
+    )
+    flags = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        lines = _push(flags.folder, flags.tracking_uri) if flags.command == "push" else _champions(flags)
+    except SubbandError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def _push(folder: Path, uri: str | None) -> list[str]:
+    done = push(folder, uri)
+    lines = [
+        f"{done.target.uri} has all {done.trials} trials ({done.new_trials} new) and {done.files} figures and reports",
+        *(f"champion {name}: version {version}" for name, version in done.champions.items()),
+    ]
+    if command := ui_command(done.target):
+        lines.append(f"open: {command}")
+    if len(done.best_runs) > 1:
+        lines.append(f"compare: {comparison_url(ui_url(done.target), done.best_runs, done.experiment_id)}")
+    return lines
+
+
+def _champions(flags: argparse.Namespace) -> list[str]:
+    target = resolve_tracking(flags.tracking_uri, flags.folder)
+    found = list_champions(target)
+    return [f"{champion.uri}  version {champion.version}" for champion in found] or [f"no champions in {target.uri}"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Opening MLflow: short timeouts, a database that two sweeps may share, and errors told apart."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from subband.errors import TrackingError
+from subband.tracking.uri import TrackingTarget
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# MLflow's own defaults retry for about four minutes with timeouts of two minutes. A sweep keeps its results in its
+# folder anyway, so one request may take this long and is then tried again by our own queue, which grows its pauses.
+REQUEST_SECONDS = 15
+CREATION_SECONDS = 120
+
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_SECONDS),
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # else two lines a trial, and one more request
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # an inspection line's machine calls nobody unasked
+}
+
+
+def prepare_environment() -> None:
+    """Set MLflow's process-wide options where the user has not; MLflow offers no other way to set them."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def connect(target: TrackingTarget) -> MlflowClient:
+    """A client of the target; creates a sqlite database where there is none (about two seconds of migrations).
+
+    Raises:
+        TrackingError: the database cannot be opened, or has the schema of another MLflow version.
+        Exception: whatever MLflow raises when a server does not answer; see :func:`is_unreachable`.
+    """
+    prepare_environment()
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    for noisy in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    client = MlflowClient(tracking_uri=target.uri, registry_uri=target.uri)
+    path = target.sqlite_path
+    try:
+        if path is None:
+            client.search_experiments(max_results=1)
+        else:
+            _create_once(client, path)
+    except (OSError, sqlite3.Error) as error:
+        raise TrackingError(f"cannot open the tracking database {path}: {error}") from error
+    except MlflowException as error:
+        if "out-of-date database schema" in str(error):
+            raise TrackingError(
+                f"{target.uri} was made by another MLflow version; back it up, then run: mlflow db upgrade {target.uri}"
+            ) from error
+        raise
+    return client
+
+
+def _create_once(client: MlflowClient, path: Path) -> None:
+    # Two processes that run the migrations at once corrupt each other's; MLflow checks for tables without a lock.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock", timeout=CREATION_SECONDS):
+        with closing(sqlite3.connect(path, timeout=CREATION_SECONDS)) as database:
+            database.execute(
+                "PRAGMA journal_mode=WAL"
+            )  # readers (the web page) and a writer no longer block each other
+        client.search_experiments(max_results=1)
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether trying again later may help: no answer, a busy database, a server error, a refused login."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import OperationalError
+
+    if isinstance(error, MlflowException):
+        code = int(error.get_http_status_code())
+        return code >= 500 or code in (401, 403, 408, 429)
+    return isinstance(error, (RequestException, OperationalError, OSError))

@@ -1,0 +1,120 @@
+"""What MLflow shows: legal keys, flat plain values and run names that fit a column."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from subband.trials import TrialRecord
+
+# MLflow's limits (mlflow.utils.validation): longer ones are refused with the whole batch.
+KEY_LENGTH = 250
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+RUN_NAME_LENGTH = 120
+
+_ILLEGAL = re.compile(r"[^\w.\- /]")
+_OWN_PREFIXES = frozenset({"report", "seconds", "best", "trials"})
+
+
+def legal_key(name: str) -> str:
+    """The name as an MLflow param, metric or tag key.
+
+    MLflow allows letters, digits, ``_``, ``-``, ``.``, space and ``/`` (which groups), at most 250 characters. A name that
+    had to be changed carries a short hash of the original, so that two names never become one key.
+    """
+    cleaned = "/".join(part for part in _ILLEGAL.sub("_", name).split("/") if part not in ("", ".", ".."))
+    if cleaned == name and len(name) <= KEY_LENGTH:
+        return name
+    digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:6]
+    return f"{cleaned[: KEY_LENGTH - 7]}-{digest}"
+
+
+def category_prefix(category: str) -> str:
+    """The group of a category's metrics, kept apart from our own groups ``report/``, ``seconds/``, ..."""
+    prefix = legal_key(category.replace("/", "_"))
+    return f"category_{prefix}" if prefix in _OWN_PREFIXES else prefix
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text, cut to ``limit`` characters with an ellipsis where it was longer."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def plain_text(value: Any) -> str:
+    """One value as a short readable text: ``4`` for 4.0, ``none``, ``true``, lists joined by commas."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, (str, int)):
+        return str(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(item, (str, int, float, bool)) for item in value):
+        return ", ".join(plain_text(item) for item in value)
+    return json.dumps(value, default=str, sort_keys=True)
+
+
+def flat_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Params as MLflow keeps them: nested mappings joined by dots, every value a text within the limits."""
+    flat: dict[str, str] = {}
+    for name, value in params.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            flat.update(flat_params(value, f"{key}."))
+        else:
+            flat[legal_key(key)] = shortened(plain_text(value), PARAM_LENGTH)
+    return flat
+
+
+def legal_tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Tags with legal keys and texts within the limits."""
+    return {legal_key(name): shortened(plain_text(value), TAG_LENGTH) for name, value in tags.items()}
+
+
+def trial_name(record: TrialRecord, template: str = "") -> str:
+    """A run name that tells trials apart.
+
+    Args:
+        record: the trial.
+        template: format string over ``number`` and the params. Empty, or naming something that the trial has not, it
+            gives the number and the searched values (numbers with their names): ``007 haar LL+LH level=2 sigma=4``.
+    """
+    if template:
+        try:
+            return shortened(template.format(**{**record.params, "number": record.number}), RUN_NAME_LENGTH)
+        except (LookupError, ValueError, TypeError, AttributeError):
+            pass  # a failed trial may lack params that a conditional space gives to others
+    words = [f"{record.number:03d}"]
+    values = {name: record.params[name] for name in record.searched if name in record.params}
+    words += [value for value in values.values() if isinstance(value, str)]
+    words += [f"{name}={plain_text(value)}" for name, value in values.items() if not isinstance(value, str)]
+    return shortened(" ".join(words), RUN_NAME_LENGTH)
+
+
+def trial_metrics(record: TrialRecord, *, with_report: bool) -> tuple[dict[str, float], tuple[str, ...]]:
+    """A trial's metrics under their MLflow keys, and the keys whose value is not a number.
+
+    Means over categories come bare (``image_auroc``: what selection looked at) and as ``report/image_auroc``; per
+    category as ``weave/image_auroc`` and ``weave/report/image_auroc``; stage timings as ``seconds/...``.
+
+    Args:
+        record: the trial.
+        with_report: log the categories' ``report`` values too; they equal the others under ``selection="test"``.
+    """
+    named = dict(record.choose)
+    named.update({f"report/{name}": value for name, value in record.report.items()})
+    for category, parts in record.categories.items():
+        prefix = category_prefix(category)
+        named.update({f"{prefix}/{name}": value for name, value in parts.get("choose", {}).items()})
+        if with_report:
+            named.update({f"{prefix}/report/{name}": value for name, value in parts.get("report", {}).items()})
+    named.update({f"seconds/{name}": value for name, value in record.timings.items()})
+    metrics = {legal_key(name): float(value) for name, value in named.items() if math.isfinite(value)}
+    undefined = tuple(name for name, value in named.items() if not math.isfinite(value))
+    return metrics, undefined

@@ -1,0 +1,367 @@
+"""The model registry: champions go in as plain folders, and come out as plain folders.
+
+A registered version is an MLflow model (so that ``mlflow.pyfunc.load_model("models:/NAME@champion")`` works) that wraps
+the saved detector's own files unchanged; see :mod:`subband.tracking.pyfunc`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from subband.errors import SubbandError, TrackingError, unknown_name
+from subband.tracking.naming import legal_tags
+from subband.tracking.uri import TrackingTarget
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ALIAS = "champion"
+DIGEST_TAG = "detector_sha256"
+DEFAULT_EXPERIMENT = "champions"
+
+_LOADER_MODULE = "subband.tracking.pyfunc"
+# What a detector needs at prediction time; ours is not listed because it comes from a checkout.
+_REQUIREMENTS = (
+    "mlflow",
+    "numpy",
+    "pillow",
+    "pytorch-wavelets",
+    "safetensors",
+    "timm",
+    "torch",
+    "torchvision",
+)
+_PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt"})
+_LEGAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+_LOGGED_MODEL_URI = re.compile(r"models:/(?P<model_id>m-[0-9a-f]+)")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """One registered version.
+
+    Attributes:
+        name: the registered model's name.
+        version: the version that the alias ``champion`` names.
+        run_id: the run that it comes from, or None.
+        tags: the version's tags.
+        created: when it was registered, in milliseconds since 1970.
+    """
+
+    name: str
+    version: int
+    run_id: str | None
+    tags: dict[str, str] = field(default_factory=dict)
+    created: int = 0
+
+    @property
+    def uri(self) -> str:
+        """The model URI that follows the alias."""
+        return f"models:/{self.name}@{ALIAS}"
+
+
+def check_champion(model_dir: Path, name: str, loader: str) -> None:
+    """Refuse early what could not be registered or loaded again.
+
+    Raises:
+        TrackingError: the name is illegal, or the folder is not a saved detector (safetensors and JSON, no pickle).
+    """
+    from subband.tracking.pyfunc import import_dotted
+
+    if not _LEGAL_NAME.fullmatch(name):
+        raise TrackingError(f"{name!r} cannot name a registered model; use letters, digits, '_', '-' and '.'")
+    files = [path for path in model_dir.rglob("*") if path.is_file()] if model_dir.is_dir() else []
+    suffixes = {path.suffix for path in files}
+    if not {".safetensors", ".json"} <= suffixes:
+        raise TrackingError(f"{model_dir} is not a saved detector: a folder with .safetensors and .json files")
+    if pickled := sorted(path.name for path in files if path.suffix in _PICKLES):
+        raise TrackingError(f"{model_dir} holds {', '.join(pickled)}, which may run code when loaded; use safetensors")
+    try:
+        import_dotted(loader)
+    except SubbandError as error:
+        raise TrackingError(str(error)) from error
+
+
+def register_champion(
+    model_dir: Path,
+    name: str,
+    tags: Mapping[str, str],
+    *,
+    target: TrackingTarget,
+    run_id: str | None = None,
+    loader: str = "subband.load",
+) -> Champion:
+    """Register a saved detector and let the alias ``champion`` name it.
+
+    The same files registered again under the same name get no second version: the alias and the tags are renewed.
+    When something fails, the version is taken back and the alias stays where it was.
+
+    Args:
+        model_dir: the saved detector's folder: safetensors and JSON.
+        name: the registered model's stable name; letters, digits, ``_``, ``-`` and ``.``.
+        tags: tags of the version.
+        target: the registry, from :func:`~subband.tracking.uri.resolve_tracking`.
+        run_id: the run that the detector comes from; without one it is kept in the experiment ``champions``.
+        loader: dotted path of the function that opens the folder and gives the detector.
+
+    Raises:
+        TrackingError: the folder is not a saved detector, the name is illegal, or MLflow has no such run.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from subband.tracking.connection import connect
+
+    check_champion(model_dir, name, loader)
+    client = connect(target)
+    wanted = {**legal_tags(tags), DIGEST_TAG: _digest(model_dir)}
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        client.create_registered_model(name, description="Defect detector of the subband platform.")
+    registered = _version_with_digest(client, name, wanted[DIGEST_TAG])
+    if registered is None:
+        registered = _new_version(client, model_dir, name, wanted, target, run_id, loader)
+    else:
+        for key, value in wanted.items():
+            client.set_model_version_tag(name, str(registered), key, value)
+        client.set_registered_model_alias(name, ALIAS, str(registered))
+    return _champion(client.get_model_version(name, str(registered)))
+
+
+def list_champions(target: TrackingTarget) -> list[Champion]:
+    """Every registered model that has a champion, by name.
+
+    Raises:
+        TrackingError: the registry cannot be opened.
+    """
+    client = _reachable(target)
+    found = []
+    for model in _registered_models(client):
+        if ALIAS in model.aliases:
+            found.append(_champion(client.get_model_version(model.name, str(model.aliases[ALIAS]))))
+    return sorted(found, key=lambda champion: champion.name)
+
+
+def download_model(uri: str, target: TrackingTarget, into: Path | None = None) -> Path:
+    """The detector folder behind a model URI, on this machine.
+
+    Args:
+        uri: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``models:/m-ID`` or ``runs:/RUN_ID/MODEL_NAME``.
+        target: the registry.
+        into: copy the files there (a new or empty folder). By default files that are on this machine already are used
+            where they lie, and others are fetched into a new temporary folder.
+
+    Returns:
+        The folder that ``subband.load`` opens.
+
+    Raises:
+        TrackingError: the URI is malformed, nothing has that name (near matches are named), or the files are gone.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    client = _reachable(target)
+    location = _artifact_uri(client, uri)
+    if into is not None and into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise TrackingError(f"cannot copy {uri} into {into}: it is not an empty folder")
+    try:
+        local = Path(download_artifacts(artifact_uri=location, tracking_uri=target.uri))
+        flavour = Model.load(str(local)).flavors["python_function"]
+        detector = local / flavour["data"]
+    except (MlflowException, OSError, KeyError) as error:
+        raise TrackingError(f"cannot fetch the files of {uri} from {location}: {error}") from error
+    if not detector.is_dir():
+        raise TrackingError(f"{uri} is not a detector of this platform: {location} has no folder {flavour['data']!r}")
+    if into is None:
+        return detector
+    shutil.copytree(detector, into, dirs_exist_ok=True)
+    return into
+
+
+def _new_version(
+    client: MlflowClient,
+    model_dir: Path,
+    name: str,
+    tags: dict[str, str],
+    target: TrackingTarget,
+    run_id: str | None,
+    loader: str,
+) -> int:
+    from mlflow.entities import LoggedModelOutput
+
+    logged = client.create_logged_model(
+        _experiment_of(client, run_id, target), name=name, source_run_id=run_id, tags=tags, model_type="detector"
+    )
+    created: str | None = None
+    try:
+        with tempfile.TemporaryDirectory(prefix="subband-champion-") as folder:
+            package = Path(folder) / "model"
+            _save_package(package, model_dir, loader, logged.model_id, run_id)
+            client.log_model_artifacts(logged.model_id, str(package))
+        client.finalize_logged_model(logged.model_id, "READY")
+        source = f"models:/{logged.model_id}"
+        registered = client.create_model_version(name, source, run_id=run_id, tags=tags, model_id=logged.model_id)
+        created = str(registered.version)
+        client.set_registered_model_alias(name, ALIAS, created)
+    except BaseException:
+        if created is not None:
+            client.delete_model_version(name, created)
+        client.delete_logged_model(logged.model_id)
+        raise
+    if run_id is not None:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return int(created)
+
+
+def _save_package(package: Path, model_dir: Path, loader: str, model_id: str, run_id: str | None) -> None:
+    import mlflow.pyfunc
+    from mlflow.models import Model
+    from mlflow.models.signature import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    # No input schema: MLflow would then accept only one of arrays and tables.
+    signature = ModelSignature(
+        outputs=Schema([ColSpec(DataType.double, "score"), ColSpec(DataType.boolean, "defective")]),
+        params=ParamSchema([ParamSpec("maps", DataType.boolean, False)]),
+    )
+    mlflow.pyfunc.save_model(
+        path=str(package),
+        loader_module=_LOADER_MODULE,
+        data_path=str(model_dir),
+        mlflow_model=Model(model_id=model_id, run_id=run_id, signature=signature),
+        model_config={"loader": loader},
+        pip_requirements=_requirements(),  # else MLflow loads the model in another process to guess them
+    )
+
+
+def _requirements() -> list[str]:
+    pinned = []
+    for package in _REQUIREMENTS:
+        try:
+            pinned.append(f"{package}=={version(package).split('+')[0]}")
+        except PackageNotFoundError:
+            continue
+    return pinned
+
+
+def _experiment_of(client: MlflowClient, run_id: str | None, target: TrackingTarget) -> str:
+    from mlflow.exceptions import MlflowException
+
+    if run_id is not None:
+        try:
+            return str(client.get_run(run_id).info.experiment_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise TrackingError(f"{target.uri} has no run {run_id!r}") from error
+    found = client.get_experiment_by_name(DEFAULT_EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    location = f"{target.artifact_root}/{DEFAULT_EXPERIMENT}" if target.artifact_root else None
+    return str(client.create_experiment(DEFAULT_EXPERIMENT, artifact_location=location))
+
+
+def _artifact_uri(client: MlflowClient, uri: str) -> str:
+    """Where the files of a model URI lie."""
+    from mlflow.exceptions import MlflowException
+
+    if uri.startswith("runs:/"):
+        run_id, _, model_name = uri.removeprefix("runs:/").partition("/")
+        return _model_of_run(client, uri, run_id, model_name)
+    if logged := _LOGGED_MODEL_URI.fullmatch(uri):
+        try:
+            return str(client.get_logged_model(logged["model_id"]).artifact_location)
+        except MlflowException as error:
+            raise TrackingError(f"there is no model {uri}: {error.message}") from error
+    parts = _MODEL_URI.fullmatch(uri)
+    if parts is None:
+        raise TrackingError(
+            f"{uri!r} is not a model URI; write models:/NAME@{ALIAS}, models:/NAME/3 or runs:/RUN_ID/NAME"
+        )
+    name, alias, number = parts["name"], parts["alias"], parts["version"]
+    models = {model.name: model for model in _registered_models(client)}
+    if name not in models:
+        raise TrackingError(unknown_name("registered model", name, sorted(models)))
+    if alias is not None:
+        aliases = models[name].aliases
+        if alias not in aliases:
+            raise TrackingError(f"model {name!r}: {unknown_name('alias', alias, sorted(aliases))}")
+        number = str(aliases[alias])
+    try:
+        found = client.get_model_version(name, number)
+    except MlflowException as error:
+        versions = sorted(int(entry.version) for entry in client.search_model_versions(f"name = '{name}'"))
+        raise TrackingError(
+            f"model {name!r} has no version {number}; it has {', '.join(map(str, versions))}"
+        ) from error
+    if found.model_id:
+        return str(client.get_logged_model(found.model_id).artifact_location)
+    return str(client.get_model_version_download_uri(name, number))
+
+
+def _model_of_run(client: MlflowClient, uri: str, run_id: str, model_name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise TrackingError(f"{uri}: there is no run {run_id!r}") from error
+    outputs = run.outputs.model_outputs if run.outputs else []
+    models = {model.name: model for model in (client.get_logged_model(output.model_id) for output in outputs)}
+    if model_name not in models:
+        raise TrackingError(f"run {run_id}: {unknown_name('model of this run', model_name, sorted(models))}")
+    return str(models[model_name].artifact_location)
+
+
+def _version_with_digest(client: MlflowClient, name: str, digest: str) -> int | None:
+    versions = client.search_model_versions(f"name = '{name}'", max_results=1000)
+    return max((int(found.version) for found in versions if found.tags.get(DIGEST_TAG) == digest), default=None)
+
+
+def _registered_models(client: MlflowClient) -> list[Any]:
+    models: list[Any] = []
+    token = None
+    while True:
+        page = client.search_registered_models(max_results=1000, page_token=token)
+        models += page
+        token = page.token
+        if not token:
+            return models
+
+
+def _reachable(target: TrackingTarget) -> MlflowClient:
+    from subband.tracking.connection import connect, is_unreachable
+
+    try:
+        return connect(target)
+    except Exception as error:
+        if isinstance(error, SubbandError) or not is_unreachable(error):
+            raise
+        raise TrackingError(f"MLflow at {target.uri} does not answer: {str(error)[:300]}") from error
+
+
+def _champion(found: Any) -> Champion:
+    return Champion(
+        found.name, int(found.version), found.run_id or None, dict(found.tags), int(found.creation_timestamp)
+    )
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 over the folder's file names and contents."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        total.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
