@@ -37,6 +37,10 @@ class TrialEnds(tune.Callback):
         self._hand_on = hand_on
         self._ended: set[str] = set()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles callbacks for its own resume, which the ledger replaces; what watches cannot be pickled."""
+        return {**self.__dict__, "_hand_on": None}
+
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial has finished or was stopped early."""
         result = trial.last_result or {}

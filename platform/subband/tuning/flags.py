@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import Field, create_model
 
-from subband.errors import ParamsError
 from subband.methods import get_method
 from subband.methods.registry import validated
 from subband.tuning.settings import SweepSettings
@@ -37,7 +36,7 @@ def parse(space: Space, description: str, argv: Sequence[str] | None = None) -> 
     axes_model = create_model(  # type: ignore[call-overload]
         "Params",
         **{
-            name: (tuple[field.rebuild_annotation(), ...], Field((), description=_help(field)))  # type: ignore[misc]
+            name: (_several(field), Field((), description=field.description))
             for name, field in params_model.model_fields.items()
         },
     )
@@ -61,14 +60,13 @@ def parse(space: Space, description: str, argv: Sequence[str] | None = None) -> 
         prog=sys.argv[0].rsplit("/", 1)[-1],
         description=f"{description}\n\nSearched by default: {space.about}.\n\nPresets:\n{presets}",
         args=argv,
-        config=(tyro.conf.FlagConversionOff, tyro.conf.HelptextFromCommentsOff),
+        config=(tyro.conf.HelptextFromCommentsOff,),
     )
     settings = validated(SweepSettings, given.model_dump(exclude_unset=False), "settings")
     return settings, {name: tuple(values) for name, values in axes.model_dump().items() if values}
 
 
-def _help(field: Any) -> str:
-    return f"{field.description} (default: {field.default})"
-
-
-__all__ = ["BaseModel", "ParamsError", "ValidationError", "parse"]
+def _several(field: Any) -> Any:
+    """Type of a flag that takes any number of a param's values; its help shows the param's own default."""
+    default = str(field.default) if field.default is not None else "none"
+    return Annotated[tuple[field.rebuild_annotation(), ...], tyro.conf.arg(help_behavior_hint=f"(default: {default})")]
