@@ -56,8 +56,7 @@ def champion_per_category(
         axes.bar_label(bars, labels, padding=3, fontsize=style.SMALL, color=style.INK)
     axes.set_yticks([*range(rows - 1), rows - 0.75], names)
     axes.axhline(rows - 1.375, color=style.FAINT, linewidth=1)
-    axes.invert_yaxis()
-    axes.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6))
+    axes.set(xlim=(0, 1.12), ylim=(rows - 0.2, -0.6), xticks=np.linspace(0, 1, 6))
     style.tidy(axes, grid="x")
     axes.tick_params(axis="y", length=0)
     axes.get_yticklabels()[-1].set_fontweight("bold")
@@ -72,6 +71,6 @@ def champion_per_category(
     style.caption(
         figure,
         f"{short_name(champion.params, champion.searched)}; mean over the categories where the metric is defined"
-        + (f" ({missing} values are undefined)" if missing else ""),
+        + (f"; values undefined: {missing}" if missing else ""),
     )
     return figure

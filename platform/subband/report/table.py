@@ -70,8 +70,9 @@ def ranking_table(
     same_labels = selection == "test"
 
     table = Table(
-        title=f"Trials ranked by {objectives[0]} (selection: {selection})",
-        caption="\n".join(_remarks(records, objectives, selection, top, chosen)),
+        # Text, because square brackets in an error message or a path are not rich's markup.
+        title=Text(f"Trials ranked by {objectives[0]} (selection: {selection})"),
+        caption=Text("\n".join(_remarks(records, objectives, selection, top, chosen))),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -96,10 +97,7 @@ def ranking_table(
         is_chosen = chosen is not None and record.trial_id == chosen.trial_id
         table.add_row(
             places.get(record.trial_id, "") + ("*" if is_chosen else ""),
-            *(
-                format_value(record.params[name], digits=3) if record.params.get(name) is not None else ABSENT
-                for name in names
-            ),
+            *(Text(cell) for cell in ([short_name(record.params, names)] if compact else _cells(record, names))),
             *(_number(value_of(record, name)) for name in (objectives if not same_labels else ())),
             *(_number(value_of(record, name, "report")) for name in shown),
             Text(record.status, style=_STATUS_STYLE[record.status]),
@@ -129,10 +127,12 @@ def _remarks(
 ) -> list[str]:
     counts = [(status, sum(r.status == status for r in records)) for status in _STATUS_STYLE]
     tally = ", ".join(f"{count} {status}" for status, count in counts if count) or "no trials"
-    remarks = [f"{tally}; {min(top, len(records))} shown; * chosen"]
+    remarks = [f"{tally}; {min(top, len(records))} shown"]
+    if chosen is not None:
+        remarks.append(f"* chosen: {short_name(chosen.params, searched_names(records))}")
     if selection == "test":
-        remarks.append(f"{OPTIMISTIC}; the regret is 0 by construction")
-    elif chosen is not None:
+        remarks.append(f"{OPTIMISTIC}, so that a regret of 0 is no merit")
+    if chosen is not None:
         costs = [(name, regret(records, name, chosen)) for name in objectives]
         stated = [f"{name} {cost:.4f}" for name, cost in costs if cost is not None]
         remarks.append(
