@@ -156,7 +156,11 @@ PRESETS = {
         "8 + 9 + 135 points in three rounds that each follow the winner of the one before.",
         (
             lambda records, objective: product(
-                wavelet=("haar", "db4", "sym4", "coif1"), level=(1, 2), subbands=("LL+LH+HL",), sigma=(4.0,), cov_reg=(0.01,)
+                wavelet=("haar", "db4", "sym4", "coif1"),
+                level=(1, 2),
+                subbands=("LL+LH+HL",),
+                sigma=(4.0,),
+                cov_reg=(0.01,),
             ),
             _follow(("wavelet", "level", "subbands"), sigma=(2.0, 4.0, 8.0), cov_reg=(0.1, 0.01, 0.001)),
             _follow(("wavelet", "level"), subbands=EVERY_SUBSET, sigma=(2.0, 4.0, 8.0), cov_reg=(0.1, 0.01, 0.001)),

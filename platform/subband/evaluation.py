@@ -30,7 +30,16 @@ from subband.methods.base import Method
 from subband.metrics import Regions, image_metrics, label_regions, pixel_metrics
 from subband.stages import Chunk, Runner, Stage, Store, Upstream
 
-METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "au_pro_0.3", "au_pro_0.05")
+METRICS = (
+    "image_auroc",
+    "image_ap",
+    "image_f1max",
+    "pixel_auroc",
+    "pixel_ap",
+    "pixel_f1max",
+    "au_pro_0.3",
+    "au_pro_0.05",
+)
 PRO_LIMITS = (0.3, 0.05)
 
 
@@ -110,7 +119,9 @@ class Scorer:
             notes.append(f"{role}: {undefined}")
         masks = self.masks(preprocess)
         if not masks.known[index].all():
-            notes.append(f"{role}: pixel metrics are undefined: {int((~masks.known[index]).sum())} defective samples have no mask")
+            notes.append(
+                f"{role}: pixel metrics are undefined: {int((~masks.known[index]).sum())} defective samples have no mask"
+            )
             return metrics
         try:
             if (preprocess, chosen) not in self._regions:
@@ -145,10 +156,17 @@ class CategoryBench:
         before = dict(self.runner.seconds)
         entry = self.runner.run((*chain, self.scorer.stage(method.preprocess(params))), params.model_dump())
         seconds = {
-            stage: spent - before.get(stage, 0.0) for stage, spent in self.runner.seconds.items() if spent != before.get(stage)
+            stage: spent - before.get(stage, 0.0)
+            for stage, spent in self.runner.seconds.items()
+            if spent != before.get(stage)
         }
         return Evaluation(
-            entry.values["choose"], entry.values["report"], entry.array("scores"), tuple(entry.values["notes"]), seconds, form
+            entry.values["choose"],
+            entry.values["report"],
+            entry.array("scores"),
+            tuple(entry.values["notes"]),
+            seconds,
+            form,
         )
 
     def maps(self, method: Method, params: BaseModel) -> tuple[np.ndarray, np.ndarray]:

@@ -53,7 +53,9 @@ class Calibration(BaseModel):
             ParamsError: `fpr` is not between 0 and 1.
         """
         if not 0 < fpr < 1:
-            raise ParamsError(f"false-positive rate {fpr} is out of range; give a share above 0 and below 1, for instance 0.01")
+            raise ParamsError(
+                f"false-positive rate {fpr} is out of range; give a share above 0 and below 1, for instance 0.01"
+            )
         chosen = threshold_at_fpr(np.asarray(good_scores, dtype=np.float64), fpr)
         scores = tuple(sorted(float(score) for score in good_scores))
         return cls(good_scores=scores, fpr=fpr, threshold=chosen.threshold, rule=chosen.note, f1_threshold=f1_threshold)
@@ -125,7 +127,9 @@ class Detector(nn.Module, abc.ABC):
         if not parts:
             side = self.preprocess.image_size
             return np.zeros((0, side, side), np.float32), np.zeros(0, np.float32)
-        return torch.cat([maps for maps, _ in parts]).cpu().numpy(), torch.cat([scores for _, scores in parts]).cpu().numpy()
+        return torch.cat([maps for maps, _ in parts]).cpu().numpy(), torch.cat(
+            [scores for _, scores in parts]
+        ).cpu().numpy()
 
     def predict(
         self, pictures: Sequence[Image | np.ndarray], threshold: float | None = None
@@ -159,7 +163,9 @@ class Detector(nn.Module, abc.ABC):
         partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
         try:
             partial.mkdir(parents=True)
-            save_file({name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}, partial / TENSORS)
+            save_file(
+                {name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}, partial / TENSORS
+            )
             _write_description(partial, self)
             partial.rename(folder)
         except OSError as error:
@@ -200,7 +206,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     """
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise ModelError(f"{folder} holds no saved detector ({DESCRIPTION} is missing); give a folder written by a sweep or by save()")
+        raise ModelError(
+            f"{folder} holds no saved detector ({DESCRIPTION} is missing); give a folder written by a sweep or by save()"
+        )
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         found = description["format"]
@@ -218,7 +226,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         ModelError: the file is missing or damaged.
     """
     try:
-        return load_file(folder / TENSORS)
+        return dict(load_file(folder / TENSORS))
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{folder / TENSORS} cannot be read: {error}") from error
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from subband.home import home
 from subband.methods.detector import Detector, parse_calibration, read_description, read_tensors
 from subband.methods.registry import get_method, make_params
 
 
-def load(path_or_uri: str | Path) -> Detector:
+def load(path_or_uri: str | Path, tracking_uri: str | None = None) -> Detector:
     """A saved detector, in eval mode on the CPU.
 
     Args:
         path_or_uri: a folder written by `Detector.save`, or an MLflow URI such as ``models:/NAME@champion``.
+        tracking_uri: the registry of an MLflow URI; by default MLFLOW_TRACKING_URI, else the sqlite database in `home`.
 
     Raises:
         ModelError: nothing usable there; the message says what is missing.
@@ -20,17 +22,23 @@ def load(path_or_uri: str | Path) -> Detector:
     """
     text = str(path_or_uri)
     if text.startswith(("models:/", "runs:/")):
-        from subband.tracking import download_model  # MLflow is only needed for registry URIs
+        from subband.tracking import download_model, resolve_tracking  # MLflow is only needed for registry URIs
 
-        folder = download_model(text)
+        folder = download_model(text, resolve_tracking(tracking_uri, home()))
     else:
         folder = Path(text)
     description = read_description(folder)
     method = get_method(description["method"])
     # The weights are among the saved tensors: the file or hub that they came from need not exist here.
-    values = {**description["params"], "weights": "random:0"} if "weights" in description["params"] else description["params"]
+    values = (
+        {**description["params"], "weights": "random:0"}
+        if "weights" in description["params"]
+        else description["params"]
+    )
     params = make_params(method, values)
     if "weights" in description["params"]:
         params = params.model_copy(update={"weights": description["params"]["weights"]})
-    detector = method.restore(params, read_tensors(folder), parse_calibration(description, folder), description["about"])
+    detector = method.restore(
+        params, read_tensors(folder), parse_calibration(description, folder), description["about"]
+    )
     return detector.eval()

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -142,6 +143,9 @@ class Backbone(nn.Module):
         ModelError: the hub cannot be reached, or a file does not hold this backbone's weights.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, name: str, weights: str | None) -> None:
         super().__init__()
         self.name = name
@@ -149,7 +153,7 @@ class Backbone(nn.Module):
         if weights is not None:
             check_weights(weights)
         seed = int(weights[7:]) if weights is not None and weights.startswith("random:") else 0
-        self.network = _build(name, self.spec, seed)
+        self.network: Any = _build(name, self.spec, seed)
         if weights == "pretrained":
             _load_pretrained(self.network, name, self.spec)
         elif weights is not None and not weights.startswith("random:"):
@@ -209,7 +213,7 @@ def _read_state(path: str) -> dict[str, Tensor]:
         if path.endswith(".safetensors"):
             from safetensors.torch import load_file
 
-            return load_file(path)
+            return dict(load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(f"weights file {path} cannot be read as a state dict: {error}") from error

@@ -128,7 +128,7 @@ def aligned_subbands(
         By subband name: ``LL`` (N, C, h, w), others (N, C * level, h, w), finest level first.
     """
     bands = wavelet_subbands(maps, wavelet, level)
-    own = tuple(bands["LL"][0].shape[-2:])
+    own = (bands["LL"][0].shape[-2], bands["LL"][0].shape[-1])
     out = {}
     for name in names:
         parts = [resize_maps(part, own, antialias) for part in bands[name]]

@@ -67,6 +67,10 @@ Upstream = Callable[[], Entry]
 """Gives the stage before, computing it only when called."""
 
 
+WAITING = "store"
+"""Name under which a runner counts the seconds of reading and writing the store, and of waiting for other workers."""
+
+
 class Runner:
     """Runs chains for one source (the pictures of one category) on one worker.
 
@@ -109,33 +113,42 @@ class Runner:
         if key in self._recent:
             self._recent.move_to_end(key)
             return self._recent[key]
+        started = time.perf_counter()
+        computing = 0.0
+        self._nested.append(0.0)
 
         def compute() -> Iterable[Chunk]:
-            started = time.perf_counter()
-            self._nested.append(0.0)
-            try:
-                result = stage.compute(lambda: self.run(before, params), stage.view(params), self.source)
-                if isinstance(result, Mapping):
-                    yield result
-                else:
-                    yield from result
-            finally:
-                spent = time.perf_counter() - started
-                own = spent - self._nested.pop()
-                if self._nested:
-                    self._nested[-1] += spent
-            self.seconds[stage.name] = self.seconds.get(stage.name, 0.0) + own
+            nonlocal computing
+            begun = time.perf_counter()
+            result = stage.compute(lambda: self.run(before, params), stage.view(params), self.source)
+            if isinstance(result, Mapping):
+                yield result
+            else:
+                yield from result
+            computing = time.perf_counter() - begun - self._nested[-1]
             self.computed[stage.name] = self.computed.get(stage.name, 0) + 1
 
-        if self.store is not None and stage.keep:
-            about = {"stage": stage.name, "params": {name: params[name] for name in stage.reads}}
-            entry, _ = self.store.get_or_compute(key, compute, about)
-        else:
-            entry = _in_memory(compute())
+        try:
+            if self.store is not None and stage.keep:
+                about = {"stage": stage.name, "params": {name: params[name] for name in stage.reads}}
+                entry, _ = self.store.get_or_compute(key, compute, about)
+            else:
+                entry = _in_memory(compute())
+        finally:
+            spent = time.perf_counter() - started
+            inside = self._nested.pop()
+            if self._nested:
+                self._nested[-1] += spent
+            self._add(stage.name, computing)
+            self._add(WAITING, max(spent - computing - inside, 0.0))
         self._recent[key] = entry
         while len(self._recent) > self._memory_entries:
             self._recent.popitem(last=False)
         return entry
+
+    def _add(self, name: str, seconds: float) -> None:
+        if seconds > 0:
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
 def _in_memory(chunks: Iterable[Chunk]) -> Entry:

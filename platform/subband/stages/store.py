@@ -94,7 +94,9 @@ class Store:
                 _write_atomically(version, LAYOUT_VERSION)
             found = version.read_text().strip()
         except OSError as error:
-            raise StoreError(f"the store folder {self.folder} cannot be used: {error}; choose another with --store") from error
+            raise StoreError(
+                f"the store folder {self.folder} cannot be used: {error}; choose another with --store"
+            ) from error
         if found != LAYOUT_VERSION:
             raise StoreError(f"{self.folder} is a store of layout {found}, not {LAYOUT_VERSION}; choose another folder")
 
@@ -146,7 +148,9 @@ class Store:
         finally:
             lock.release()
         if entry is None:
-            raise StoreError(f"entry {key[:12]} vanished right after it was written: does another program clear {self.folder}?")
+            raise StoreError(
+                f"entry {key[:12]} vanished right after it was written: does another program clear {self.folder}?"
+            )
         self._make_room(size, keep=key)
         return entry, True
 
@@ -255,7 +259,7 @@ class Store:
             raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        return size
+        return int(size)
 
     def _make_room(self, written: int, keep: str) -> None:
         """Remove least recently used entries until the budget holds; the entry just written stays."""
@@ -271,7 +275,11 @@ class Store:
                     self._remove(row["key"])
                     total -= row["bytes"]
         if total > self.budget_bytes:
-            log.warning("stage store: one entry alone (%.2f GB) exceeds the budget of %.2f GB", total / 1e9, self.budget_bytes / 1e9)
+            log.warning(
+                "stage store: one entry alone (%.2f GB) exceeds the budget of %.2f GB",
+                total / 1e9,
+                self.budget_bytes / 1e9,
+            )
 
     def _remove(self, key: str) -> None:
         self._verified.discard(key)

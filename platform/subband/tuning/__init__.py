@@ -1,0 +1,1 @@
+"""Ray Tune: spaces, trials, sweeps and champions."""

@@ -28,7 +28,12 @@ class TrialEnds(tune.Callback):
     """
 
     def __init__(
-        self, folder: Path, first_number: int, searched: tuple[str, ...], categories: int, hand_on: Callable[[TrialRecord], None]
+        self,
+        folder: Path,
+        first_number: int,
+        searched: tuple[str, ...],
+        categories: int,
+        hand_on: Callable[[TrialRecord], None],
     ) -> None:
         self._folder = folder
         self._number = first_number
@@ -61,7 +66,11 @@ class TrialEnds(tune.Callback):
         self._ended.add(trial.trial_id)
         params = fields.pop("params", None) or dict(trial.config.get("point", {}))
         record = TrialRecord(
-            trial_id=f"{self._folder.name}-{self._number:05d}", number=self._number, params=params, searched=self._searched, **fields
+            trial_id=f"{self._folder.name}-{self._number:05d}",
+            number=self._number,
+            params=params,
+            searched=self._searched,
+            **fields,
         )
         self._number += 1
         append_record(self._folder, record)

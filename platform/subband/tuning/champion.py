@@ -105,13 +105,16 @@ def build_champion(
     if not parity <= PARITY:
         shutil.rmtree(folder, ignore_errors=True)
         raise ModelError(
-            f"the detector of {category.name}, loaded afresh, differs from the evaluated scores by {parity:.2e} (allowed: {PARITY:.0e}); "
+            f"the detector of {category.name}, loaded afresh, differs from the evaluated "
+            f"scores by {parity:.2e} (allowed: {PARITY:.0e}); "
             "it was not kept"
         )
     threshold = detector.calibration.threshold
     good, bad = (reported[labels[reported] == label] for label in (0, 1))
     scorer = Scorer(Truth(tuple(scored), (), tuple(int(i) for i in reported)))
-    figures = _figures(category.name, images, maps, scores, labels, reported, scorer, method, params, threshold, split, folder)
+    figures = _figures(
+        category.name, images, maps, scores, labels, reported, scorer, method, params, threshold, split, folder
+    )
     return ChampionReport(
         category=category.name,
         folder=folder,
@@ -181,4 +184,3 @@ def _spread(labels: np.ndarray, reported: np.ndarray) -> np.ndarray:
         if len(pool)
     ]
     return np.concatenate(parts)
-

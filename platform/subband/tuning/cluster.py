@@ -12,7 +12,21 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-import ray  # noqa: E402
+import ray
+
+
+def worker_environment() -> dict[str, str]:
+    """Environment variables of every worker, which must be set before it starts.
+
+    On AMD's processors with AVX-512, numpy 2's AVX-512 sort is about four times slower than its AVX2 one (measured on a Zen 4
+    server: 94 and 17 ms for 2.6 million float32), and exact pixel metrics are one sort.
+    """
+    try:
+        processor = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return {}
+    slow = "AuthenticAMD" in processor and "avx512f" in processor
+    return {"NPY_DISABLE_CPU_FEATURES": os.environ.get("NPY_DISABLE_CPU_FEATURES", "X86_V4")} if slow else {}
 
 
 def connect() -> tuple[str, str]:
@@ -29,10 +43,14 @@ def connect() -> tuple[str, str]:
         # Workers of a cluster may lie on machines without the checkout: send them the package (a few hundred KB).
         spaces = package.parents[1] / "search_spaces"
         modules = [str(package)] + ([str(spaces)] if spaces.is_dir() else [])
-        ray.init(runtime_env={"py_modules": modules}, log_to_driver=False)
-        return f"{int(ray.cluster_resources().get('CPU', 0))} CPUs", f"joined the cluster at {os.environ['RAY_ADDRESS']}"
+        ray.init(runtime_env={"py_modules": modules, "env_vars": worker_environment()}, log_to_driver=False)
+        return (
+            f"{int(ray.cluster_resources().get('CPU', 0))} CPUs",
+            f"joined the cluster at {os.environ['RAY_ADDRESS']}",
+        )
     paths = [str(package.parent), str(package.parents[1])]
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
     sys.path[:0] = [path for path in paths if path not in sys.path]
+    os.environ.update(worker_environment())
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     return f"{int(ray.cluster_resources().get('CPU', 0))} CPUs", "no RAY_ADDRESS: a local Ray for this run"

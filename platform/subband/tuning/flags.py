@@ -15,7 +15,9 @@ from subband.tuning.settings import SweepSettings
 from subband.tuning.space import Space
 
 
-def parse(space: Space, description: str, argv: Sequence[str] | None = None) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
+def parse(
+    space: Space, description: str, argv: Sequence[str] | None = None
+) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
     """Settings and params from the command line.
 
     Every param of the method is a flag that takes any number of values: one fixes the param, several are searched.
@@ -33,7 +35,7 @@ def parse(space: Space, description: str, argv: Sequence[str] | None = None) -> 
         SystemExit: after ``--help``, or for a flag that does not exist.
     """
     params_model = get_method(space.method).params_type
-    axes_model = create_model(  # type: ignore[call-overload]
+    axes_model: Any = create_model(  # type: ignore[call-overload]
         "Params",
         **{
             name: (_several(field), Field((), description=field.description))
@@ -54,7 +56,10 @@ def parse(space: Space, description: str, argv: Sequence[str] | None = None) -> 
     def command(settings: Any, params: Any) -> tuple[Any, Any]:
         return settings, params
 
-    command.__annotations__ = {"settings": tyro.conf.OmitArgPrefixes[settings_model], "params": tyro.conf.OmitArgPrefixes[axes_model]}
+    command.__annotations__ = {
+        "settings": Annotated[settings_model, tyro.conf.arg(prefix_name=False)],
+        "params": Annotated[axes_model, tyro.conf.arg(prefix_name=False)],
+    }
     given, axes = tyro.cli(
         command,
         prog=sys.argv[0].rsplit("/", 1)[-1],
@@ -69,4 +74,5 @@ def parse(space: Space, description: str, argv: Sequence[str] | None = None) -> 
 def _several(field: Any) -> Any:
     """Type of a flag that takes any number of a param's values; its help shows the param's own default."""
     default = str(field.default) if field.default is not None else "none"
-    return Annotated[tuple[field.rebuild_annotation(), ...], tyro.conf.arg(help_behavior_hint=f"(default: {default})")]
+    several: Any = tuple.__class_getitem__((field.rebuild_annotation(), ...))
+    return Annotated[several, tyro.conf.arg(help_behavior_hint=f"(default: {default})")]

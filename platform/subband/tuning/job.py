@@ -26,7 +26,11 @@ def sweep_job(space: Space, description: str, argv: list[str] | None = None) -> 
         Exit status: 0 done, 1 failed, 130 interrupted (and resumable).
     """
     console = Console(highlight=False, soft_wrap=True)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console, show_time=False, show_path=False)])
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=console, show_time=False, show_path=False)],
+    )
     warnings.filterwarnings("ignore")
     try:
         settings, axes = parse(space, description, argv)
@@ -37,7 +41,9 @@ def sweep_job(space: Space, description: str, argv: list[str] | None = None) -> 
         from subband.tuning.sweep import run_sweep
 
         plan = make_plan(space, axes, settings)
-        console.print(f"[bold]{plan.folder.name}[/]: {plan.method.name} on {plan.dataset.name} ({', '.join(plan.dataset.categories)})")
+        console.print(
+            f"[bold]{plan.folder.name}[/]: {plan.method.name} on {plan.dataset.name} ({', '.join(plan.dataset.categories)})"
+        )
         with Progress(console, plan) as progress:
             result = run_sweep(plan, progress.trial, progress.say)
     except SubbandError as error:

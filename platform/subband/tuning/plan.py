@@ -14,9 +14,9 @@ from subband.data import Dataset, Selection, fingerprint, open_dataset, split_ca
 from subband.errors import DataError, ParamsError, unknown_name
 from subband.home import home
 from subband.methods import Method, get_method, make_params
+from subband.trials import TrialRecord
 from subband.tuning.settings import SweepSettings
 from subband.tuning.space import Point, Preset, Space, product
-from subband.trials import TrialRecord
 
 SETTINGS_NAME = "settings.json"
 RACING_NEEDS = 4
@@ -80,7 +80,9 @@ class SweepPlan:
                 make_params(self.method, {**self.base, **point})
                 unique[json.dumps(point, sort_keys=True, default=str)] = point
         if not unique:
-            raise ParamsError("the params flags leave nothing of the grid; give values that it contains, or drop the preset")
+            raise ParamsError(
+                "the params flags leave nothing of the grid; give values that it contains, or drop the preset"
+            )
         return list(unique.values())
 
 
@@ -107,9 +109,21 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
     if "weights" in method.params_type.model_fields and "weights" not in axes:
         if dataset.uri.startswith("synthetic:"):
             base["weights"] = "random:0"
-            decisions.append(("weights", "random:0", "the embedded demo needs no download; untrained: give --weights pretrained for real use"))
+            decisions.append(
+                (
+                    "weights",
+                    "random:0",
+                    "the embedded demo needs no download; untrained: give --weights pretrained for real use",
+                )
+            )
         else:
-            decisions.append(("weights", "pretrained", "the default for real data; --weights random:SEED or a path works without a network"))
+            decisions.append(
+                (
+                    "weights",
+                    "pretrained",
+                    "the default for real data; --weights random:SEED or a path works without a network",
+                )
+            )
     make_params(method, base)
     for name, values in axes.items():
         for value in values:
@@ -129,7 +143,9 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         decisions=tuple(decisions),
     )
     if settings.search == "grid" and not any(len(values) > 1 for values in axes.values()):
-        raise ParamsError("--search grid needs a param with several values, for instance --sigma 2 4 8 --wavelet haar sym4")
+        raise ParamsError(
+            "--search grid needs a param with several values, for instance --sigma 2 4 8 --wavelet haar sym4"
+        )
     if plan.preset is not None:
         plan.points(0, ())
     return plan
@@ -140,7 +156,11 @@ def save_settings(plan: SweepPlan) -> None:
     plan.folder.mkdir(parents=True, exist_ok=True)
     path = plan.folder / SETTINGS_NAME
     if not path.exists():
-        content = {"method": plan.method.name, "settings": plan.settings.model_dump(mode="json"), "axes": dict(plan.axes)}
+        content = {
+            "method": plan.method.name,
+            "settings": plan.settings.model_dump(mode="json"),
+            "axes": dict(plan.axes),
+        }
         path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
@@ -151,7 +171,9 @@ def _folder(space: Space, settings: SweepSettings) -> tuple[Path, bool]:
         if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise ParamsError(f"name {name!r}: use letters, digits, '-', '_' and '.'")
         if (runs / name / SETTINGS_NAME).exists():
-            raise ParamsError(f"a sweep named {name!r} exists in {runs}; give another --name, or continue it with --resume {name}")
+            raise ParamsError(
+                f"a sweep named {name!r} exists in {runs}; give another --name, or continue it with --resume {name}"
+            )
         return runs / name, False
     saved = sorted(runs.glob(f"*/{SETTINGS_NAME}"), key=lambda path: path.stat().st_mtime)
     known = [path.parent for path in saved if json.loads(path.read_text())["method"] == space.method]
@@ -169,7 +191,12 @@ def _saved(folder: Path, given: SweepSettings) -> tuple[SweepSettings, dict[str,
     """The resumed sweep's own settings; only budgets and places may be given anew."""
     content = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
     kept = SweepSettings.model_validate(content["settings"])
-    anew = {"resume": given.resume, "minutes": given.minutes, "trials": max(kept.trials, given.trials), "workers": given.workers}
+    anew = {
+        "resume": given.resume,
+        "minutes": given.minutes,
+        "trials": max(kept.trials, given.trials),
+        "workers": given.workers,
+    }
     if given.tracking_uri is not None:
         anew["tracking_uri"] = given.tracking_uri
     return kept.model_copy(update=anew), {name: tuple(values) for name, values in content["axes"].items()}
@@ -180,7 +207,7 @@ def _shrunk(
 ) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
     smaller: dict[str, Any] = {"trials": min(settings.trials, 2)}
     if settings.data == "synthetic:":
-        smaller["data"] = "synthetic:?train=6&test=6&size=64&categories=weave,bolt"
+        smaller["data"] = "synthetic:?train=6&test=6&size=64&categories=weave,nut"
     if settings.preset is None and settings.search == "grid":
         axes = {name: values[:2] for name, values in axes.items()}
     return settings.model_copy(update=smaller), {"image_size": (64,), "grid": (8,), **axes}
@@ -194,7 +221,9 @@ def _racing(settings: SweepSettings, categories: int, decisions: list[tuple[str,
         return True
     on = settings.racing == "auto" and not exact and len(settings.objective) == 1 and categories >= RACING_NEEDS
     if on:
-        decisions.append(("racing", "on", f"a search over {categories} categories: poor trials stop early (--racing off for all)"))
+        decisions.append(
+            ("racing", "on", f"a search over {categories} categories: poor trials stop early (--racing off for all)")
+        )
     return on
 
 
@@ -214,7 +243,7 @@ def _check_data(dataset: Dataset, settings: SweepSettings) -> str:
             undefined.append(f"{name}: no masks, so {settings.objective[0]} is undefined")
     if len(undefined) == len(dataset.categories):
         raise DataError(
-            f"nothing can be chosen by {settings.objective[0]} with selection={selection!r} ({undefined[0]}); add labelled defective "
-            "test pictures, or use --selection synthetic, which needs none"
+            f"nothing can be chosen by {settings.objective[0]} with selection={selection!r} ({undefined[0]}); add labelled "
+            "defective test pictures, or use --selection synthetic, which needs none"
         )
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()

@@ -20,16 +20,19 @@ class SweepSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str = Field(
-        "synthetic:", description="Dataset URI: synthetic:, mvtec:PATH, visa:PATH; add ?categories=a,b for some categories only."
+        "synthetic:",
+        description="Dataset URI: synthetic:, mvtec:PATH, visa:PATH; add ?categories=a,b for some categories only.",
     )
     preset: str | None = Field(None, description="An exact published grid instead of a search; see the list below.")
     search: Search = Field(
         "tpe",
-        description="Who proposes trials: an Optuna sampler (tpe, gp, nsga2, qmc, random), or grid: every combination of the values "
-        "given by the params flags.",
+        description="Who proposes trials: an Optuna sampler (tpe, gp, nsga2, qmc, random), or grid: every combination of the "
+        "values given by the params flags.",
     )
     trials: int = Field(64, ge=1, description="Trials of a search; presets and grids bring their own number.")
-    minutes: float | None = Field(None, gt=0, description="Time budget; the sweep stops proposing after it and reports what it has.")
+    minutes: float | None = Field(
+        None, gt=0, description="Time budget; the sweep stops proposing after it and reports what it has."
+    )
     objective: tuple[str, ...] = Field(
         ("image_auroc",),
         min_length=1,
@@ -42,16 +45,20 @@ class SweepSettings(BaseModel):
     )
     racing: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Stop poor configurations after a few categories (successive halving). auto: on for searches with one objective "
-        "over four or more categories; exact grids are always finished.",
+        description="Stop poor configurations after a few categories (successive halving). auto: on for searches with one "
+        "objective over four or more categories; exact grids are always finished.",
     )
     fpr: float = Field(0.05, gt=0, lt=1, description="Share of good pictures that the champion may call defective.")
     seed: int = Field(0, ge=0, description="Seed of the search and of the splits.")
     workers: int | None = Field(None, ge=1, description="Trials at a time; by default one per CPU of the cluster.")
-    name: str | None = Field(None, description="Name of the sweep's folder and MLflow run; by default made from method, data and time.")
+    name: str | None = Field(
+        None, description="Name of the sweep's folder and MLflow run; by default made from method, data and time."
+    )
     resume: str | None = Field(None, description="Continue an interrupted sweep: its name, or 'last'.")
     store: Path | None = Field(None, description="Folder of the stage store, on every node; by default HOME/store.")
-    store_gb: float = Field(DEFAULT_BUDGET_GB, gt=0, description="Size of the store, GB, beyond which old stages are removed.")
+    store_gb: float = Field(
+        DEFAULT_BUDGET_GB, gt=0, description="Size of the store, GB, beyond which old stages are removed."
+    )
     tracking_uri: str | None = Field(None, description="MLflow tracking URI; by default sqlite in HOME.")
     experiment: str | None = Field(None, description="MLflow experiment; by default METHOD/DATASET.")
     register_champion: bool = Field(True, description="Refit the winner, check it, and register it in MLflow.")
@@ -71,7 +78,9 @@ class SweepSettings(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> SweepSettings:
         if self.preset is not None and self.search != "tpe":
-            raise ParamsError(f"preset {self.preset!r} is an exact grid: leave --search out, or leave --preset out to search")
+            raise ParamsError(
+                f"preset {self.preset!r} is an exact grid: leave --search out, or leave --preset out to search"
+            )
         if self.racing == "on" and len(self.objective) > 1:
             raise ParamsError("racing compares one objective: leave --racing out, or give one objective")
         return self

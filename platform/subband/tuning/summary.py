@@ -15,20 +15,24 @@ def print_summary(console: Console, result: SweepResult) -> None:
     """Print what the sweep found and what to do next."""
     settings = result.plan.settings
     if result.records:
-        console.print(
-            ranking_table(result.records, settings.objective, settings.selection, top=settings.top, chosen=result.chosen)
-        )
+        console.print(_ranking(console, result))
     if result.front:
-        console.print(f"Pareto front over {', '.join(settings.objective)}: {len(result.front)} trials; the first objective chose the champion")
+        console.print(
+            f"Pareto front over {', '.join(settings.objective)}: {len(result.front)} trials; the first objective chose the champion"
+        )
     for note in sorted({note for record in result.records for note in record.notes})[:8]:
         console.print(f"note: {note}", markup=False)
     if result.champions and result.chosen is not None:
-        console.print(f"[bold]champion[/]: {short_name(result.chosen.params, result.chosen.searched)}, refitted on all good pictures")
+        console.print(
+            f"[bold]champion[/]: {short_name(result.chosen.params, result.chosen.searched)}, refitted on all good pictures"
+        )
         console.print(_champions(result))
     for problem in result.problems:
         console.print(f"[bold red]problem:[/] {problem}")
     if result.interrupted:
-        console.print(f"interrupted after {len(result.records)} trials; nothing is lost. Continue with: --resume {result.plan.folder.name}")
+        console.print(
+            f"interrupted after {len(result.records)} trials; nothing is lost. Continue with: --resume {result.plan.folder.name}"
+        )
         return
     console.print(f"figures and saved detectors: {result.plan.folder}")
     target = resolve_tracking(settings.tracking_uri, home())
@@ -39,7 +43,22 @@ def print_summary(console: Console, result: SweepResult) -> None:
         console.print(f"     then open {result.comparison_url}", soft_wrap=True, markup=False, style="dim")
     if result.versions:
         name = next(iter(result.versions.values()))[0]
-        console.print(f"  make serve   # then: curl --data-binary @picture.png http://127.0.0.1:8000/v1/models/{name}/predict", markup=False)
+        console.print(
+            f"  make serve   # then: curl --data-binary @picture.png http://127.0.0.1:8000/v1/models/{name}/predict",
+            markup=False,
+        )
+
+
+def _ranking(console: Console, result: SweepResult) -> Table:
+    settings = result.plan.settings
+    return ranking_table(
+        result.records,
+        settings.objective,
+        settings.selection,
+        top=settings.top,
+        chosen=result.chosen,
+        compact=console.width < 110,
+    )
 
 
 def _champions(result: SweepResult) -> Table:

@@ -14,6 +14,7 @@ from subband.tuning import cluster  # isort: skip  # first: it settles what Tune
 
 import optuna
 import ray
+from optuna.storages.journal import JournalFileBackend
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -26,7 +27,7 @@ from subband.home import home
 from subband.methods import get_method, make_params
 from subband.report import importance, parallel_coordinates, pareto_front
 from subband.report.categories import champion_per_category
-from subband.report.records import complete_with, non_dominated, searched_names
+from subband.report.records import Source, complete_with, non_dominated, searched_names
 from subband.stages import Store
 from subband.tracking import DatasetInfo, SweepInfo, SweepLog, resolve_tracking
 from subband.trials import TrialRecord, read_records
@@ -83,7 +84,12 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
     target = resolve_tracking(plan.settings.tracking_uri, home())
     save_settings(plan)
     where, why = cluster.connect()
-    decisions = (*plan.decisions, ("ray", where, why), ("store", str(_store_folder(plan)), "--store"), ("tracking", target.uri, target.reason))
+    decisions = (
+        *plan.decisions,
+        ("ray", where, why),
+        ("store", str(_store_folder(plan)), "--store"),
+        ("tracking", target.uri, target.reason),
+    )
     for what, choice, reason in decisions:
         say(f"{what}: {choice} ({reason})")
     with SweepLog(plan.folder, _info(plan, decisions), target) as sweep_log:
@@ -193,7 +199,7 @@ def _search(plan: SweepPlan) -> OptunaSearch:
     objectives = list(plan.settings.objective)
     # A resumed search with the same seed would propose its first trials again.
     earlier = len(read_records(plan.folder))
-    backend = optuna.storages.journal.JournalFileBackend(str(plan.folder / "optuna.journal"))
+    backend = JournalFileBackend(str(plan.folder / "optuna.journal"))
     return OptunaSearch(
         space=lambda trial: {"point": suggest(trial)},
         metric=objectives if len(objectives) > 1 else objectives[0],
@@ -273,14 +279,16 @@ def _finish(plan: SweepPlan, result: SweepResult, sweep_log: SweepLog, say: Call
         sweep_log.log_figure("importance", importance(result.records, objectives[0]))
     if len(objectives) == 2:
         sweep_log.log_figure("pareto-front", pareto_front(result.records, objectives))
-    source = "report" if result.chosen.report else "choose"
+    source: Source = "report" if result.chosen.report else "choose"
     sweep_log.log_figure("champion-per-category", champion_per_category(result.chosen, source=source))
     if not plan.settings.register_champion:
         return
     say(f"champion: refitting on all good pictures of {len(plan.dataset.categories)} categories")
     affinity = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     tasks = {
-        _champion_task.options(scheduling_strategy=affinity).remote(_trial_plan(plan, 1), result.chosen.params, name, str(plan.folder), plan.settings.fpr): name
+        _champion_task.options(scheduling_strategy=affinity).remote(
+            _trial_plan(plan, 1), result.chosen.params, name, str(plan.folder), plan.settings.fpr
+        ): name
         for name in plan.dataset.categories
     }
     for task, name in tasks.items():

@@ -14,7 +14,7 @@ from subband.data import Selection, open_dataset
 from subband.errors import SubbandError
 from subband.evaluation import CategoryBench, mean_metrics
 from subband.methods import get_method, make_params
-from subband.stages import Store
+from subband.stages import WAITING, Store
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class StageTrial(tune.Trainable):
             "choose": choose,
             "report": mean_metrics([metrics["report"] for metrics in self._categories.values()]),
             "categories": dict(self._categories),
-            "timings": {**self._seconds, "stages": sum(self._seconds.values()), "trial": self._trial_seconds},
+            "timings": {**self._seconds, "stages": self._stage_seconds(), "trial": self._trial_seconds},
             "notes": sorted(self._notes),
         }
         return {
@@ -112,6 +112,9 @@ class StageTrial(tune.Trainable):
         self._seconds: dict[str, float] = {}
         self._notes: set[str] = set()
         self._trial_seconds = 0.0
+
+    def _stage_seconds(self) -> float:
+        return sum(seconds for stage, seconds in self._seconds.items() if stage != WAITING)
 
     def _bench(self, name: str) -> CategoryBench:
         if name not in self._benches:

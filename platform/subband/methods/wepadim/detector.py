@@ -20,7 +20,7 @@ from subband.nn.smoothing import smooth_maps, smoothing_matrices
 def vectors(layers: list[Tensor], params: WEPaDiMParams) -> Tensor:
     """Embedding vectors of a batch as (P, N, D), from feature maps (N, C, H, W) of every tap."""
     kept = params.subbands.split("+")
-    parts = []
+    parts: list[Tensor] = []
     for maps in layers:
         bands = layer_positions([maps], params.wavelet, params.level, params.grid_side(), params.antialias)
         parts.extend(bands[name] for name in kept)
@@ -31,7 +31,7 @@ def cell_scores(squared_MP: Tensor, params: WEPaDiMParams) -> Tensor:
     """Scores of the grid cells (M, h, w) from squared distances."""
     side = params.grid_side()
     distances = squared_MP if params.distance == "squared" else squared_MP.clamp_min(0).sqrt()
-    return distances.float().unflatten(1, (side, side))
+    return distances.float().reshape(-1, side, side)
 
 
 class WEPaDiMDetector(Detector):

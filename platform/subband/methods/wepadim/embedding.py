@@ -48,7 +48,7 @@ def embed(
 
 
 def layer_positions(
-    batches: Iterable[np.ndarray], wavelet: str, level: int, side: int, antialias: bool
+    batches: Iterable[np.ndarray | Tensor], wavelet: str, level: int, side: int, antialias: bool
 ) -> dict[str, Tensor]:
     """All four subbands of one layer for many images, grid position first.
 
@@ -65,7 +65,7 @@ def layer_positions(
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in SUBBANDS}
     for batch in batches:
-        bands = aligned_subbands(torch.tensor(batch), wavelet, level, SUBBANDS, (side, side), antialias)
+        bands = aligned_subbands(torch.as_tensor(batch), wavelet, level, SUBBANDS, (side, side), antialias)
         for name, maps in bands.items():
             parts[name].append(maps.flatten(2))
     return {name: torch.cat(maps).permute(2, 0, 1).contiguous() for name, maps in parts.items()}

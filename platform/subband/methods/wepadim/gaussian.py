@@ -92,7 +92,9 @@ def spectrum(fit_PND: Tensor, query_PMD: Tensor) -> Spectrum:
     """Spectrum in whichever form is smaller, some positions at a time."""
     count, channels = fit_PND.shape[1:]
     parts = []
-    for block in position_blocks(len(fit_PND), (count + query_PMD.shape[1]) * channels * 8 + 3 * min(count, channels) ** 2 * 8):
+    for block in position_blocks(
+        len(fit_PND), (count + query_PMD.shape[1]) * channels * 8 + 3 * min(count, channels) ** 2 * 8
+    ):
         if count > channels:
             parts.append(primal_spectrum(fit_PND[block], query_PMD[block]))
         else:

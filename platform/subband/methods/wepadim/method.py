@@ -49,7 +49,7 @@ class WEPaDiM:
         features = runner.run((IMAGES, FEATURES), values)
         backbone = Backbone(params.backbone, params.weights)
         kept = params.subbands.split("+")
-        parts = []
+        parts: list[Tensor] = []
         for tap in backbone.spec.taps:
             bands = layer_positions(
                 features.batches(f"fit.{tap.name}"), params.wavelet, params.level, params.grid_side(), params.antialias
@@ -74,11 +74,15 @@ class WEPaDiM:
             gaussians = Gaussians(tensors["mean"], tensors["basis"], tensors["variances"])
             expected = (params.grid_side() ** 2, params.channels())
             if tuple(gaussians.mean_PD.shape) != expected:
-                raise ModelError(f"the saved means have shape {tuple(gaussians.mean_PD.shape)}; the params ask for {expected}")
+                raise ModelError(
+                    f"the saved means have shape {tuple(gaussians.mean_PD.shape)}; the params ask for {expected}"
+                )
             detector = WEPaDiMDetector(params, Backbone(params.backbone, None), gaussians, calibration, about)
             detector.load_state_dict(dict(tensors))
         except (KeyError, RuntimeError) as error:
-            raise ModelError(f"the saved tensors are not those of a WE-PaDiM detector with these params: {error}") from error
+            raise ModelError(
+                f"the saved tensors are not those of a WE-PaDiM detector with these params: {error}"
+            ) from error
         return detector
 
 

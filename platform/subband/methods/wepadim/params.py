@@ -42,18 +42,26 @@ class WEPaDiMParams(BaseModel):
         description="corrected: whole picture, 14 x 14 grid with antialiased resizing, Mahalanobis distance, true Gaussian. "
         "reference: the published code's behaviour, warts included.",
     )
-    backbone: str = Field("resnet18", description="Frozen network: resnet18, resnet34, wide_resnet50_2 or efficientnet_b0..b6.")
-    weights: str = Field("pretrained", description="pretrained (ImageNet, fetched once), random:SEED, or the path of a state dict.")
+    backbone: str = Field(
+        "resnet18", description="Frozen network: resnet18, resnet34, wide_resnet50_2 or efficientnet_b0..b6."
+    )
+    weights: str = Field(
+        "pretrained", description="pretrained (ImageNet, fetched once), random:SEED, or the path of a state dict."
+    )
     framing: Literal["stretch", "crop"] = Field(
         "stretch",
         description="stretch: the whole picture at image_size. crop: shorter side to `resize`, then the centre; "
         "what lies outside is not inspected.",
     )
-    resize: int = Field(256, ge=16, le=4096, description="Shorter side before the centre crop, pixels (framing=crop only).")
+    resize: int = Field(
+        256, ge=16, le=4096, description="Shorter side before the centre crop, pixels (framing=crop only)."
+    )
     image_size: int = Field(224, ge=32, le=2048, description="Side of the square the backbone sees, pixels.")
     wavelet: str = Field("haar", description="Any discrete wavelet of pywt: haar, db2, sym4, coif1, bior2.2, ...")
     level: int = Field(1, ge=1, le=MAX_LEVEL, description="Wavelet decomposition levels.")
-    subbands: str = Field("LL+LH+HL", description="Kept subbands, written LL+LH+HL; any non-empty subset of LL, LH, HL, HH.")
+    subbands: str = Field(
+        "LL+LH+HL", description="Kept subbands, written LL+LH+HL; any non-empty subset of LL, LH, HL, HH."
+    )
     grid: Literal["smallest"] | int = Field(
         14,
         description="Common grid of all layers: a side in cells, or 'smallest' (the coarsest layer, as published). "
@@ -61,16 +69,25 @@ class WEPaDiMParams(BaseModel):
     )
     antialias: bool = Field(True, description="Low-pass filter before a layer is reduced to the grid.")
     cov_reg: float = Field(
-        0.01, gt=0, le=1e3, allow_inf_nan=False, description="Added to the diagonal of every covariance (absolute, not relative to the trace)."
+        0.01,
+        gt=0,
+        le=1e3,
+        allow_inf_nan=False,
+        description="Added to the diagonal of every covariance (absolute, not relative to the trace).",
     )
-    jitter: float = Field(0.0, ge=0, le=1, description="Further addition to the diagonal; the published code always adds 1e-6.")
+    jitter: float = Field(
+        0.0, ge=0, le=1, description="Further addition to the diagonal; the published code always adds 1e-6."
+    )
     distance: Literal["mahalanobis", "squared"] = Field(
-        "mahalanobis", description="Cell score: the Mahalanobis distance (PaDiM), or its square (published WE-PaDiM code)."
+        "mahalanobis",
+        description="Cell score: the Mahalanobis distance (PaDiM), or its square (published WE-PaDiM code).",
     )
     smoothing: Smoothing = Field(
         "gaussian", description="gaussian: a true Gaussian. reference: the published filter, a Gaussian times a box."
     )
-    sigma: float = Field(4.0, gt=0, le=64, allow_inf_nan=False, description="Standard deviation of the smoothing, pixels at image_size.")
+    sigma: float = Field(
+        4.0, gt=0, le=64, allow_inf_nan=False, description="Standard deviation of the smoothing, pixels at image_size."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -112,7 +129,9 @@ class WEPaDiMParams(BaseModel):
     @model_validator(mode="after")
     def _level_fits(self) -> WEPaDiMParams:
         if self.framing == "crop" and self.resize < self.image_size:
-            raise ParamsError(f"resize {self.resize} is smaller than image_size {self.image_size}: there is nothing to crop")
+            raise ParamsError(
+                f"resize {self.resize} is smaller than image_size {self.image_size}: there is nothing to crop"
+            )
         self.grid_side()
         return self
 
@@ -123,7 +142,8 @@ class WEPaDiMParams(BaseModel):
             ParamsError: `level` is too high for the smallest layer's map.
         """
         sides = [
-            transformed_size(tap.size(self.image_size), self.wavelet, self.level) for tap in backbone_spec(self.backbone).taps
+            transformed_size(tap.size(self.image_size), self.wavelet, self.level)
+            for tap in backbone_spec(self.backbone).taps
         ]
         return min(sides) if self.grid == "smallest" else self.grid
 

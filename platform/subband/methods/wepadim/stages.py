@@ -1,4 +1,6 @@
-"""WE-PaDiM as a chain of stages. What each stage reads is all that its result depends on::
+"""WE-PaDiM as a chain of stages.
+
+What each stage reads is all that its result depends on::
 
     images    framing, resize, image_size
     features  backbone, weights
@@ -132,14 +134,18 @@ def _maps(upstream: Upstream, params: ParamView, source: Split) -> Chunk:
     side = round(distances.shape[1] ** 0.5)
     size = (params.image_size, params.image_size)
     rows, columns = smoothing_matrices((side, side), size, params.sigma, params.smoothing)
-    maps = smooth_maps(distances.unflatten(1, (side, side)), rows, columns)
+    maps = smooth_maps(distances.reshape(-1, side, side), rows, columns)
     return {"maps": maps.numpy(), "scores": maps.amax(dim=(1, 2)).numpy()}
 
 
 _GRID_READS = ("wavelet", "level", "grid", "antialias")
 IMAGES = Stage("images", 1, ("framing", "resize", "image_size"), _images)
 FEATURES = Stage(
-    "features", 1, ("backbone", "weights"), _features, content=lambda params: weights_identity(params.backbone, params.weights)
+    "features",
+    1,
+    ("backbone", "weights"),
+    _features,
+    content=lambda params: weights_identity(params.backbone, params.weights),
 )
 GRAMS = Stage("grams", 1, _GRID_READS, _grams)
 EMBEDDING = Stage("embedding", 1, _GRID_READS, _embedding)
