@@ -2,6 +2,7 @@
 
 import hashlib
 import multiprocessing
+import os
 import shutil
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
@@ -11,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subband.data import FileSource, Sample, fingerprint, fingerprint_images, open_dataset, split_category
+from subband.data import (
+    FileSource,
+    Sample,
+    fingerprint,
+    fingerprint_dataset,
+    fingerprint_images,
+    open_dataset,
+    split_category,
+)
 from subband.data import digests as digest_module
 from subband.data.digests import CACHE_NAME, file_digests
 from subband.errors import DataError
@@ -69,6 +78,16 @@ def test_no_label_enters_what_the_stages_see(mvtec_root):
         assert fingerprint_images(split.query) == fingerprint(truth.samples, include_labels=False)
 
 
+def test_fingerprint_of_a_dataset(mvtec_root, tmp_path):
+    shutil.copytree(mvtec_root, tmp_path / "copy")
+    whole = fingerprint_dataset(open_dataset(f"mvtec:{mvtec_root}"))
+    assert fingerprint_dataset(open_dataset(f"mvtec:{tmp_path / 'copy'}")) == whole
+    assert fingerprint_dataset(open_dataset(f"mvtec:{mvtec_root}?categories=bottle")) != whole
+    write_mask(mvtec_root / "cable" / "ground_truth" / "cut" / "000_mask.png", value=77)
+    assert fingerprint_dataset(open_dataset(f"mvtec:{mvtec_root}")) != whole
+    assert fingerprint_dataset(open_dataset("synthetic:?seed=1")) != fingerprint_dataset(open_dataset("synthetic:"))
+
+
 def test_damaged_copies_follow_their_source(mvtec_root):
     def digest() -> str:
         split, _ = split_category(open_dataset(f"mvtec:{mvtec_root}").category("bottle"), "synthetic", seed=0)
@@ -100,6 +119,17 @@ def test_remembered_files_are_not_read_again(tmp_path, own_digest_cache, monkeyp
     settle(path)  # another time of change: the file may be another
     with pytest.raises(AssertionError, match="was read again"):
         file_digests([path])
+
+
+def test_a_file_that_has_just_changed_is_not_remembered(tmp_path):
+    """Written twice within one tick of its time stamp, it has the same size and time, and other content."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"abc")
+    written = path.stat().st_mtime_ns
+    file_digests([path])
+    path.write_bytes(b"xyz")
+    os.utime(path, ns=(written, written))
+    assert file_digests([path]) == [hashlib.sha256(b"xyz").hexdigest()]
 
 
 def test_the_folder_of_the_cache_can_be_given(tmp_path, own_digest_cache):

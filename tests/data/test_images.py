@@ -113,6 +113,7 @@ def test_every_truncation_of_a_png_is_an_error_or_the_whole_picture():
         np.testing.assert_array_equal(np.asarray(survived)[..., 0], np.asarray(picture))
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [11_000, 60_000])  # below and above Pillow's own hard limit
 def test_decompression_bomb_is_refused_by_its_header(side):
     with pytest.raises(DataError, match=r"more than the limit of 100,000,000 pixels.*SUBBAND_MAX_PIXELS"):

@@ -32,7 +32,7 @@ def test_crop_equals_the_reference(case):
     np.testing.assert_array_equal(mask, arrays[f"{case['key']}_mask"][0].astype(bool))
 
 
-@pytest.mark.parametrize("size", [(31, 97), (97, 31), (64, 64), (20, 333)])
+@pytest.mark.parametrize("size", [(31, 97), (97, 31), (64, 64), (20, 333), (66, 64)])
 def test_crop_takes_the_truncated_longer_side(size):
     """The reference's arithmetic, int(resize * long / short), spelt out on sizes that do not divide."""
     picture = Image.effect_noise(size, 60).convert("RGB")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from subband.data import Preprocess, load_images, load_masks, open_dataset
 from subband.data.drawing.defects import DEFECTS
-from subband.data.synthetic import PRODUCTS, Recipe
+from subband.data.synthetic import DRAWING_VERSION, PRODUCTS, Recipe
 from subband.errors import DataError
 
 recipes = st.builds(
@@ -155,3 +155,22 @@ def test_unknown_category():
         open_dataset("synthetic:").category("wod")
     with pytest.raises(DataError, match="'wood' is not a category"):
         open_dataset("synthetic:?categories=nut").category("wood")
+
+
+@pytest.mark.parametrize(
+    ("category", "index", "defect", "colour", "area"),
+    [
+        ("capsule", 0, "scratch", [223.715, 212.333, 200.594], 196),
+        ("leather", 1, "hole", [100.293, 58.563, 35.830], 332),
+        ("nut", 2, "stain", [80.808, 82.596, 86.142], 1373),
+        ("tile", 3, "missing", [194.001, 189.846, 183.209], 807),
+        ("weave", 4, "contamination", [169.747, 155.003, 129.483], 455),
+        ("wood", 5, "scratch", [178.755, 135.874, 85.451], 184),
+    ],
+)
+def test_drawings_of_version_1(category, index, defect, colour, area):
+    """Digests are made of recipes: whoever changes a drawing must raise DRAWING_VERSION and these figures together."""
+    assert DRAWING_VERSION == 1
+    picture, mask = Recipe(5, category, "test", index, 256, defect, 0.5).draw()
+    np.testing.assert_allclose(picture.mean(axis=(0, 1)), colour, atol=0.01)
+    assert abs(int(mask.sum()) - area) <= 1
