@@ -1,7 +1,7 @@
 """Images and labels: opening datasets, loading pictures, splitting for selection, fingerprinting content."""
 
 from subband.data.damage import Damaged
-from subband.data.fingerprint import fingerprint, fingerprint_images
+from subband.data.fingerprint import fingerprint, fingerprint_dataset, fingerprint_images
 from subband.data.images import FileSource, MaskFileSource, decode_image
 from subband.data.preprocess import Masks, Preprocess, load_images, load_masks
 from subband.data.sample import Category, Dataset, ImageSource, Sample
@@ -25,6 +25,7 @@ __all__ = [
     "Truth",
     "decode_image",
     "fingerprint",
+    "fingerprint_dataset",
     "fingerprint_images",
     "load_images",
     "load_masks",

@@ -121,8 +121,8 @@ def _resized(field: NDArray[np.float64], width: int, height: int) -> NDArray[np.
     )
 
 
-def _foreign_colours(colours: Colours, width: int, height: int) -> Colours:
-    return np.stack([_resized(colours[..., channel], width, height) for channel in range(3)], axis=2)
+def _foreign_colours(colours: Colours, width: int, height: int) -> NDArray[np.float64]:
+    return np.stack([_resized(channel, width, height) for channel in colours], axis=2)
 
 
 def _in_8_bit(values: NDArray[np.float64]) -> NDArray[np.uint8]:

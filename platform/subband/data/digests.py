@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -29,8 +28,10 @@ CACHE_NAME = "digests.sqlite"
 # A file that changed this recently may change again within one tick of its time stamp, and would then look unchanged.
 SETTLED_SECONDS = 2.0
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest TEXT)"
-_DIGEST = re.compile("[0-9a-f]{64}")
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS digests "
+    "(path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest TEXT, checksum TEXT) WITHOUT ROWID"
+)
 _FileState = tuple[str, int, int]
 
 
@@ -102,9 +103,9 @@ def _remembered(folder: Path, states: Sequence[_FileState]) -> dict[_FileState, 
     with _never_fatal(folder), _connection(folder) as database:
         for state in states:
             row = database.execute(
-                "SELECT digest FROM digests WHERE path = ? AND size = ? AND mtime_ns = ?", state
+                "SELECT digest, checksum FROM digests WHERE path = ? AND size = ? AND mtime_ns = ?", state
             ).fetchone()
-            if row is not None and _DIGEST.fullmatch(str(row[0])):
+            if row is not None and row[1] == _checksum(state, row[0]):
                 found[state] = row[0]
     return found
 
@@ -117,9 +118,14 @@ def _remember(folder: Path, digests: dict[_FileState, str]) -> None:
         with _connection(folder) as database:
             database.execute(_SCHEMA)
             database.executemany(
-                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)",
-                [(*state, digest) for state, digest in digests.items()],
+                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)",
+                [(*state, digest, _checksum(state, digest)) for state, digest in digests.items()],
             )
+
+
+def _checksum(state: _FileState, digest: str) -> str:
+    """Guards one row: sqlite itself does not notice a changed byte, and a wrong digest would find wrong results."""
+    return hashlib.sha256(f"{state} {digest}".encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager

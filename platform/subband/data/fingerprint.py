@@ -15,7 +15,7 @@ from pathlib import Path
 from subband.data.damage import Damaged
 from subband.data.digests import file_digests
 from subband.data.images import FileSource, MaskFileSource
-from subband.data.sample import ImageSource, Sample
+from subband.data.sample import Dataset, ImageSource, Sample
 from subband.data.threads import thread_count
 
 NO_MASK = "-"
@@ -67,6 +67,28 @@ def fingerprint(
         mask_digest = NO_MASK if sample.mask is None else next(mask_digests)
         lines.append(f"{image_digest} {mask_digest} {sample.label} {sample.defect}")
     return _combined("samples", lines)
+
+
+def fingerprint_dataset(dataset: Dataset, cache: Path | None = None, threads: int | None = None) -> str:
+    """Fingerprint of a whole dataset, for records: its categories by name, with their labels and masks.
+
+    Args:
+        dataset: an open dataset.
+        cache: folder of the digest cache; by default ``SUBBAND_CACHE``, else ``~/.cache/subband``.
+        threads: files read at a time; by default one a processor, at most 8.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        DataError: a category is inconsistent, or a file cannot be read.
+    """
+    parts = []
+    for name in dataset.categories:
+        category = dataset.category(name)
+        train, test = (fingerprint(samples, True, cache, threads) for samples in (category.train, category.test))
+        parts.append(f"{name} {train} {test}")
+    return _combined("dataset", parts)
 
 
 def digests(sources: Sequence[ImageSource], cache: Path | None = None, threads: int | None = None) -> list[str]:

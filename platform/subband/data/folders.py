@@ -74,7 +74,8 @@ def existing_folder(path: str, uri: str) -> Path:
         raise DataError(f"folder {root} does not exist (of its path, {parent} does); correct the path in {uri!r}")
     if not root.is_dir():
         raise DataError(f"{root} is a file; {uri!r} must name the folder of a dataset")
-    return root.resolve()
+    # Links are kept, since a category may be named after its folder; only ".." must go from an absolute path.
+    return root.resolve() if ".." in root.parts else root
 
 
 def chosen_categories(options: Mapping[str, str], found: Sequence[str], where: str) -> tuple[tuple[str, ...], str]:
@@ -101,7 +102,7 @@ def chosen_categories(options: Mapping[str, str], found: Sequence[str], where: s
 
 def visible_folders(folder: Path) -> list[Path]:
     """Sub-folders whose name does not start with a dot, sorted by name."""
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return [entry for entry in _visible_entries(folder) if entry.is_dir()]
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -112,11 +113,7 @@ def picture_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    files = sorted(
-        entry
-        for entry in folder.iterdir()
-        if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-    )
+    files = [entry for entry in _visible_entries(folder) if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
     seen: dict[str, Path] = {}
     for file in files:
         other = seen.setdefault(file.stem, file)
@@ -154,11 +151,18 @@ def folder_samples(
     return samples
 
 
+def _visible_entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror}); check its permissions") from error
+
+
 def _masks_by_stem(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     if folder.is_dir():
-        for entry in sorted(folder.iterdir()):
-            if entry.suffix.lower() in MASK_SUFFIXES and not entry.name.startswith("."):
+        for entry in _visible_entries(folder):
+            if entry.suffix.lower() in MASK_SUFFIXES:
                 found.setdefault(entry.stem, []).append(entry)
     return found
 

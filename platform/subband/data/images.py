@@ -19,6 +19,7 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -39,7 +40,7 @@ DEFAULT_MAX_PIXELS = 100_000_000
 MAX_PIXELS_VARIABLE = "SUBBAND_MAX_PIXELS"
 
 # Pictures arrive over HTTP too, and some of Pillow's other decoders start external programs (EPS starts Ghostscript).
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def _header(stream: IO[bytes], what: str, max_pixels: int | None) -> Image.Image
     limit = pixel_limit() if max_pixels is None else max_pixels
     _let_pillow_pass(limit)
     try:
-        picture = Image.open(stream, formats=FORMATS)
+        picture = Image.open(stream, formats=_readable_formats())
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(_too_large(what, "", limit)) from None
     except Exception as error:  # as in _decode
@@ -200,6 +201,13 @@ def _header(stream: IO[bytes], what: str, max_pixels: int | None) -> Image.Image
         picture.close()
         raise DataError(_too_large(what, f" has {width} x {height} pixels,", limit))
     return picture
+
+
+@cache
+def _readable_formats() -> tuple[str, ...]:
+    """The listed formats that this build of Pillow can read (WebP is optional there)."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _too_large(what: str, size: str, limit: int) -> str:

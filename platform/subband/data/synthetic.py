@@ -78,7 +78,7 @@ class Recipe:
             colours, mask = damage(scene, self.defect, self._random("defect"), self.difficulty)
         if fine > 1:
             blocks = (self.size, fine, self.size, fine)
-            colours = np.clip(colours, 0, 1).reshape(*blocks, 3).mean(axis=(1, 3))
+            colours = np.clip(colours, 0, 1).reshape(3, *blocks).mean(axis=(2, 4))
             mask = np.asarray(mask.reshape(blocks).any(axis=(1, 3)))
         return _in_8_bit(colours), mask
 
@@ -210,7 +210,7 @@ def open_synthetic(path: str, options: Mapping[str, str]) -> SyntheticDataset:
     return SyntheticDataset(categories, difficulty=difficulty, **numbers)
 
 
-_RANGES = {"seed": (0, 2**32 - 1), "train": (1, 100_000), "test": (0, 100_000), "size": (32, 4096)}
+_RANGES = {"seed": (0, 2**32 - 1), "train": (1, 100_000), "test": (0, 100_000), "size": (32, 2048)}
 
 
 def _whole_number(option: str, text: str, low: int, high: int) -> int:
@@ -244,4 +244,4 @@ def _categories(text: str) -> tuple[str, ...]:
 
 
 def _in_8_bit(colours: Colours) -> NDArray[np.uint8]:
-    return np.asarray(np.rint(np.clip(colours, 0, 1) * 255), np.uint8)
+    return np.ascontiguousarray(np.rint(np.clip(colours, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0))

@@ -1,7 +1,7 @@
 """The plane on which everything is drawn, and its noise.
 
 Coordinates are in units of the picture's side, x to the right and y downwards, both in [0, 1], so that a drawing
-looks the same at every size. Arrays are float64 of shape (S, S) or (S, S, 3) with colours in [0, 1]: in double
+looks the same at every size. Arrays are float64 of shape (S, S) or (3, S, S) with colours in [0, 1]: in double
 precision, the last-digit differences between math libraries do not reach the 8-bit picture. Randomness comes only
 from the generator that is passed in.
 """
@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Field: TypeAlias = NDArray[np.float64]  # (S, S)
-Colours: TypeAlias = NDArray[np.float64]  # (S, S, 3)
+Colours: TypeAlias = NDArray[np.float64]  # (3, S, S)
 Generator: TypeAlias = np.random.Generator
 
 
@@ -81,9 +81,14 @@ def step(field: Field, width: float) -> Field:
     return np.asarray(t * t * (3 - 2 * t))
 
 
-def blend(below: Colours, above: ArrayLike, alpha: Field) -> Colours:
-    """``above`` (a colour or a picture) over ``below`` with opacity alpha (S, S)."""
-    return np.asarray(below + (np.asarray(above) - below) * alpha[..., None])
+def rgb(red: float, green: float, blue: float) -> Colours:
+    """One colour, shape (3, 1, 1), so that it combines with fields and pictures."""
+    return np.array([red, green, blue]).reshape(3, 1, 1)
+
+
+def blend(below: Colours, above: Colours, alpha: Field) -> Colours:
+    """``above`` over ``below``, each a colour or a picture, with opacity alpha (S, S)."""
+    return np.asarray(below + (above - below) * alpha)
 
 
 def cells(rng: Generator, size: int, count: int, jitter: float = 0.9) -> tuple[Field, Field, NDArray[np.int64]]:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from subband.data.drawing.canvas import Colours, Field, Generator, blend, grid, smooth_noise, step
+from subband.data.drawing.canvas import Colours, Field, Generator, blend, grid, rgb, smooth_noise, step
 from subband.data.drawing.scene import Scene
 
 COVERED = 0.12
@@ -34,7 +34,7 @@ def damage(scene: Scene, kind: str, rng: Generator, difficulty: float) -> tuple[
         difficulty: 0 draws large defects of full contrast, 1 small and faint ones.
 
     Returns:
-        The damaged colours (S, S, 3) and the mask (S, S), which is never empty. Outside the mask the colours are the
+        The damaged colours (3, S, S) and the mask (S, S), which is never empty. Outside the mask the colours are the
         scene's own.
     """
     draw, fading = _DRAWN[kind]
@@ -42,41 +42,41 @@ def damage(scene: Scene, kind: str, rng: Generator, difficulty: float) -> tuple[
     contrast = 1 - fading * difficulty
     mask = coverage > COVERED
     blended = blend(scene.colours, damaged, contrast * coverage)
-    return np.where(mask[..., None], blended, scene.colours), mask
+    return np.where(mask, blended, scene.colours), mask
 
 
 def scratch(scene: Scene, rng: Generator, scale: float) -> _Damage:
     """A long thin score, slightly bent, tapering to its ends, with a light ridge and a dark furrow."""
-    size = len(scene.colours)
+    size = scene.size
     along, across = _bent_line(rng, scene, length := rng.uniform(0.20, 0.36) * scale)
     width = max(rng.uniform(0.0040, 0.0065) * (0.4 + 0.6 * scale), 0.6 / size)
     taper = np.sqrt(np.clip(1 - (2 * along / length) ** 2, 0, 1))
     coverage = step(width * taper - np.abs(across), 0.8 / size) * (taper > 0)
     ridge = step(across, 0.5 * width)
-    light, dark = np.array(scene.scratch), scene.colours * 0.40
+    light, dark = rgb(*scene.scratch), scene.colours * 0.40
     return blend(dark, light, ridge), _on_piece(scene, coverage)
 
 
 def hole(scene: Scene, rng: Generator, scale: float) -> _Damage:
     """A punched hole with an uneven edge: dark inside, one inner wall lit."""
-    size = len(scene.colours)
+    size = scene.size
     radius = max(rng.uniform(0.024, 0.040) * scale, 1.2 / size)
     centre = _place(scene, rng, radius)
     inside = _rough_disc(rng, size, centre, radius, roughness=0.12)
     wall = step(0.30 * radius - inside, 0.25 * radius) * np.clip(0.5 + 0.7 * _downhill(size, centre) / radius, 0, 1)
-    depth = np.full_like(scene.colours, 0.045) + scene.colours * (0.08 + 0.55 * wall)[..., None]
+    depth = 0.045 + scene.colours * (0.08 + 0.55 * wall)
     return depth, _on_piece(scene, step(inside, 0.9 / size))
 
 
 def stain(scene: Scene, rng: Generator, scale: float) -> _Damage:
     """A dried spill: tinted, blotchy, darker along its rim."""
-    size = len(scene.colours)
+    size = scene.size
     radius = max(rng.uniform(0.055, 0.090) * scale, 1.5 / size)
     centre = _place(scene, rng, 0.6 * radius)
     inside = _rough_disc(rng, size, centre, radius, roughness=0.22, tear=rng.uniform(0.6, 1.7))
     rim = np.exp(-((inside / (0.13 * radius)) ** 2))
     blotches = 0.62 + 0.10 * smooth_noise(rng, size, 0.015)
-    tinted = scene.colours * np.array(scene.stain) * 1.15 + 0.10 * np.array(scene.stain)
+    tinted = (1.15 * scene.colours + 0.10) * rgb(*scene.stain)
     coverage = step(inside, max(0.06 * radius, 0.9 / size)) * np.clip(blotches + 0.35 * rim, 0.3, 1)
     return tinted, _on_piece(scene, coverage)
 
@@ -85,22 +85,22 @@ def missing(scene: Scene, rng: Generator, scale: float) -> _Damage:
     """Missing material: a thread drawn out of a weave, a piece off an object's edge, a part torn out of a surface."""
     if scene.thread is not None:
         return _missing_thread(scene, scene.thread, rng, scale)
-    size = len(scene.colours)
+    size = scene.size
     radius = max(rng.uniform(0.050, 0.070) * scale, 1.5 / size)
     if scene.support is None:
         centre = _place(scene, rng, radius)
         inside = _rough_disc(rng, size, centre, radius, roughness=0.30, tear=scene.tear)
         hollow = step(0.28 * radius - inside, 0.22 * radius) * np.clip(-_downhill(size, centre) / radius, -0.5, 1)
-        return scene.under * (1 - 0.55 * hollow)[..., None], step(inside, 0.9 / size)
+        return scene.under * (1 - 0.55 * hollow), step(inside, 0.9 / size)
     inside = _rough_disc(rng, size, _edge_point(scene.support, rng), 1.2 * radius, roughness=0.25)
     return scene.under, _on_piece(scene, step(inside, 0.9 / size))
 
 
 def contamination(scene: Scene, rng: Generator, scale: float) -> _Damage:
     """Foreign matter lying on the piece: a coloured fibre and a few grains, each with a small shadow."""
-    size = len(scene.colours)
-    colour = np.array(_FOREIGN_COLOURS[int(rng.integers(len(_FOREIGN_COLOURS)))])
-    if np.abs(colour - scene.colours.mean(axis=(0, 1))).sum() < 0.6:
+    size = scene.size
+    colour = rgb(*_FOREIGN_COLOURS[int(rng.integers(len(_FOREIGN_COLOURS)))])
+    if np.abs(colour - scene.colours.mean(axis=(1, 2), keepdims=True)).sum() < 0.6:
         colour = 1 - colour
     along, across = _bent_line(rng, scene, length := rng.uniform(0.14, 0.24) * scale)
     half = 0.5 * length
@@ -114,7 +114,7 @@ def contamination(scene: Scene, rng: Generator, scale: float) -> _Damage:
         grain = step(_rough_disc(rng, size, (x, y), radius, roughness=0.25), 0.9 / size)
         below = _rough_disc(rng, size, (x + 0.4 * radius, y + 0.4 * radius), 1.1 * radius, roughness=0.0)
         fibre, shadow = np.maximum(fibre, grain), np.maximum(shadow, step(below, 0.5 * radius))
-    lit = colour * (0.85 + 0.30 * np.clip(-across / width, -0.6, 0.6))[..., None]
+    lit = colour * (0.85 + 0.30 * np.clip(-across / width, -0.6, 0.6))
     return blend(scene.colours * 0.45, lit, fibre), np.maximum(fibre, 0.7 * shadow)
 
 
@@ -131,7 +131,7 @@ DEFECTS = tuple(_DRAWN)
 
 
 def _missing_thread(scene: Scene, thread: Field, rng: Generator, scale: float) -> _Damage:
-    size = len(scene.colours)
+    size = scene.size
     x, y = _place(scene, rng, 0.12)
     number = thread[int(y * size), int(x * size)]
     half = 0.5 * rng.uniform(0.26, 0.40) * scale
@@ -145,7 +145,7 @@ def _on_piece(scene: Scene, coverage: Field) -> Field:
 
 def _place(scene: Scene, rng: Generator, margin: float) -> tuple[float, float]:
     """A point on the piece that keeps a margin to its edge, as far as one is found."""
-    size = len(scene.colours)
+    size = scene.size
     ring = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     best, best_supported = (0.5, 0.5), -1.0
     for x, y in rng.uniform(0.14, 0.86, (256, 2)):
@@ -205,7 +205,7 @@ def _rough_disc(
 def _bent_line(rng: Generator, scene: Scene, length: float) -> tuple[Field, Field]:
     """Coordinates along and across a line of a length that bends a little around a point on the piece."""
     centre_x, centre_y = _place(scene, rng, 0.30 * length)
-    x, y = grid(len(scene.colours))
+    x, y = grid(scene.size)
     angle = rng.uniform(0, np.pi)
     along = np.cos(angle) * (x - centre_x) + np.sin(angle) * (y - centre_y)
     across = -np.sin(angle) * (x - centre_x) + np.cos(angle) * (y - centre_y)

@@ -12,8 +12,8 @@ class Scene:
     """A drawing of a good piece.
 
     Attributes:
-        colours: (S, S, 3), the picture.
-        under: (S, S, 3), what shows where a part is missing: the substrate of a texture, the background of an object.
+        colours: (3, S, S), the picture.
+        under: (3, S, S), what shows where a part is missing: the substrate of a texture, the background of an object.
         scratch: colour of a scratch in this material.
         stain: colour that a stain tints towards.
         support: (S, S), 1 on the piece and 0 beside it; None where it fills the picture.
@@ -28,3 +28,8 @@ class Scene:
     support: Field | None = None
     thread: Field | None = None
     tear: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """S, pixels per side."""
+        return int(self.colours.shape[1])
