@@ -56,9 +56,10 @@ def parse(
     def command(settings: Any, params: Any) -> tuple[Any, Any]:
         return settings, params
 
+    flat: Any = tyro.conf.OmitArgPrefixes
     command.__annotations__ = {
-        "settings": Annotated[settings_model, tyro.conf.arg(prefix_name=False)],
-        "params": Annotated[axes_model, tyro.conf.arg(prefix_name=False)],
+        "settings": flat[settings_model],
+        "params": flat[axes_model],
     }
     given, axes = tyro.cli(
         command,
