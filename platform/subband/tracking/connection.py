@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from subband.errors import TrackingError
+from subband.errors import SubbandError, TrackingError
 from subband.tracking.uri import TrackingTarget
 
 if TYPE_CHECKING:
@@ -76,6 +77,23 @@ def _create_once(client: MlflowClient, path: Path) -> None:
                 "PRAGMA journal_mode=WAL"
             )  # readers (the web page) and a writer no longer block each other
         client.search_experiments(max_results=1)
+
+
+@contextmanager
+def answering(target: TrackingTarget) -> Iterator[None]:
+    """Turn MLflow's silence and its refusals inside the block into a :class:`TrackingError` that says which it was."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except SubbandError:
+        raise
+    except Exception as error:
+        if is_unreachable(error):
+            raise TrackingError(f"MLflow at {target.uri} does not answer: {str(error)[:300]}") from error
+        if isinstance(error, MlflowException):
+            raise TrackingError(f"MLflow at {target.uri} refuses this: {str(error)[:300]}") from error
+        raise
 
 
 def is_unreachable(error: BaseException) -> bool:
