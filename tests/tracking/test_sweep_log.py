@@ -189,11 +189,15 @@ def test_a_damaged_sweep_file_is_named(folder, target):
 
 @pytest.mark.parametrize(("raised", "status"), [(ValueError("boom"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
 def test_an_exception_leaves_no_running_run(folder, target, raised, status):
-    with pytest.raises(type(raised)), SweepLog(folder, sweeps.info(), target) as log:
-        for record in sweeps.trials(2):
-            append_record(folder, record)
-            log.log_trial(record)
-        raise raised
+    def interrupted_sweep():
+        with SweepLog(folder, sweeps.info(), target) as log:
+            for record in sweeps.trials(2):
+                append_record(folder, record)
+                log.log_trial(record)
+            raise raised
+
+    with pytest.raises(type(raised)):
+        interrupted_sweep()
     [parent], children = runs_of(target)
     assert parent.info.status == status
     assert [child.info.status for child in children] == ["FINISHED", "FINISHED"]
