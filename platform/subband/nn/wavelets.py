@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pywt
 import torch
@@ -109,29 +109,93 @@ def resize_maps(maps: Tensor, size: tuple[int, int], antialias: bool) -> Tensor:
     return torch.nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False, antialias=antialias)
 
 
-def aligned_subbands(
-    maps: Tensor, wavelet: str, level: int, names: Sequence[str], size: tuple[int, int] | None, antialias: bool
-) -> dict[str, Tensor]:
-    """Chosen subbands of one layer, brought to one grid.
+@dataclass(frozen=True)
+class AxisOperators:
+    """One axis of the transform and of all resizing after it, as matrices (cells, size); float32.
 
-    Every detail map is first brought to the size of the last LL map (as WE-PaDiM does), then everything to `size`.
+    The transform and bilinear resizing are linear and separable, so a subband on a grid is ``rows @ map @ columns.T``: the same
+    values as transforming and resizing, for a fraction of the work.
+
+    Attributes:
+        low: low-pass to the last level.
+        details: (low-pass, high-pass) at each level, finest first.
+    """
+
+    low: Tensor
+    details: tuple[tuple[Tensor, Tensor], ...]
+
+
+@functools.lru_cache(maxsize=64)
+def axis_operators(size: int, wavelet: str, level: int, cells: int, antialias: bool) -> AxisOperators:
+    """Matrices that take an axis of `size` pixels to `cells` grid cells.
+
+    Every detail is first brought to the size of the last LL map (as WE-PaDiM does), then everything to the grid.
+
+    Args:
+        size: pixels of the map along this axis.
+        wavelet: a discrete wavelet of pywt.
+        level: number of levels.
+        cells: cells of the grid along this axis.
+        antialias: whether reductions are low-pass filtered first.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pytorch_wavelets.dwt import lowlevel
+    filters = pywt.Wavelet(check_wavelet(wavelet))
+    taps = [tap.double() for tap in lowlevel.prep_filt_afb1d(filters.dec_lo, filters.dec_hi)]
+    low = torch.eye(size, dtype=torch.float64)
+    pairs = []
+    for _ in range(level):
+        # The columns of `low` are responses to unit impulses: as channels of one image they pass the filter bank together.
+        both = lowlevel.afb1d(low.T.reshape(1, size, -1, 1), *taps, mode="zero", dim=2)
+        split = both.reshape(size, 2, -1)
+        low, high = split[:, 0].T, split[:, 1].T
+        pairs.append((low, high))
+
+    def to_grid(operator: Tensor) -> Tensor:
+        resized = _resize_rows(_resize_rows(operator, len(low), antialias), cells, antialias)
+        return resized.float().contiguous()
+
+    return AxisOperators(to_grid(low), tuple((to_grid(low_), to_grid(high_)) for low_, high_ in pairs))
+
+
+def _resize_rows(operator: Tensor, rows: int, antialias: bool) -> Tensor:
+    # One image whose width is the axis: the other axis keeps its size, which bilinear resizing leaves alone.
+    image = operator.T.contiguous()[None, None]
+    return resize_maps(image, (operator.shape[1], rows), antialias)[0, 0].T
+
+
+def gridded_subbands(
+    maps: Tensor, wavelet: str, level: int, cells: tuple[int, int], antialias: bool
+) -> dict[str, Tensor]:
+    """All four subbands of a layer on one grid, by two matrix products.
 
     Args:
         maps: (N, C, H, W) feature maps of one layer.
         wavelet: a discrete wavelet of pywt.
         level: number of levels.
-        names: subbands to keep.
-        size: common grid (height, width), or None to stay on the LL grid.
+        cells: the grid (height, width).
         antialias: whether reductions are low-pass filtered first.
 
     Returns:
-        By subband name: ``LL`` (N, C, h, w), others (N, C * level, h, w), finest level first.
+        By subband name: ``LL`` (N, C, h, w), others (N, C * level, h, w), finest level first; equal to transforming with
+        `wavelet_subbands` and resizing with `resize_maps`, to rounding.
     """
-    bands = wavelet_subbands(maps, wavelet, level)
-    own = (bands["LL"][0].shape[-2], bands["LL"][0].shape[-1])
-    out = {}
-    for name in names:
-        parts = [resize_maps(part, own, antialias) for part in bands[name]]
-        joined = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        out[name] = joined if size is None else resize_maps(joined, size, antialias)
-    return out
+    images, channels, height, width = maps.shape
+    rows = axis_operators(height, wavelet, level, cells[0], antialias)
+    columns = axis_operators(width, wavelet, level, cells[1], antialias)
+    needed = [columns.low, *(operator for pair in columns.details for operator in pair)]
+    # One product with all column operators; then (pixels along the height last) one product a subband with its row operator.
+    along_width = maps.reshape(-1, width) @ torch.cat(needed).T.to(maps.device)
+    by_operator = along_width.reshape(images, channels, height, len(needed), cells[1]).permute(3, 0, 1, 4, 2).contiguous()
+
+    def subband(row_operator: Tensor, column_index: int) -> Tensor:
+        return (by_operator[column_index] @ row_operator.T.to(maps.device)).transpose(2, 3)
+
+    out: dict[str, list[Tensor]] = {"LL": [subband(rows.low, 0)], "LH": [], "HL": [], "HH": []}
+    for step, (row_low, row_high) in enumerate(rows.details):
+        column_low, column_high = 1 + 2 * step, 2 + 2 * step
+        out["LH"].append(subband(row_high, column_low))
+        out["HL"].append(subband(row_low, column_high))
+        out["HH"].append(subband(row_high, column_high))
+    return {name: parts[0] if len(parts) == 1 else torch.cat(parts, dim=1) for name, parts in out.items()}

@@ -97,15 +97,29 @@ class NarrowedTrial:
         return values[0] if len(values) == 1 else self._trial.suggest_categorical(name, list(values))
 
 
-def narrowed(space: Space, axes: Mapping[str, Sequence[Any]]) -> Callable[[optuna.Trial], Point]:
-    """The space's `suggest` under the user's axes; axes that the space does not vary are added to the search."""
+@dataclass(frozen=True)
+class NarrowedSearch:
+    """A space's `suggest` under the user's axes; axes that the space does not vary are added to the search.
 
-    def suggest(trial: optuna.Trial) -> Point:
-        view = NarrowedTrial(trial, axes)
-        point = dict(space.suggest(view))  # type: ignore[arg-type]  # a trial as far as `suggest` can tell
-        for name, values in axes.items():
+    A class and not a closure, because Tune pickles its searcher.
+
+    Attributes:
+        suggest: the space's.
+        axes: values the user gave, by param name.
+    """
+
+    suggest: Callable[[optuna.Trial], Point]
+    axes: Mapping[str, Sequence[Any]]
+
+    def __call__(self, trial: optuna.Trial) -> Point:
+        """The values of one trial."""
+        view = NarrowedTrial(trial, self.axes)
+        point = dict(self.suggest(view))  # type: ignore[arg-type]  # a trial as far as `suggest` can tell
+        for name, values in self.axes.items():
             if len(values) > 1 and name not in point:
                 point[name] = view.suggest_categorical(name, list(values))
         return point
 
-    return suggest
+    def config(self, trial: optuna.Trial) -> dict[str, Any]:
+        """The same as a Tune config."""
+        return {"point": self(trial)}

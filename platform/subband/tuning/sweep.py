@@ -34,7 +34,7 @@ from subband.trials import TrialRecord, read_records
 from subband.tuning.callback import Deadline, StopWhenHopeless, TrialEnds
 from subband.tuning.champion import ChampionReport, build_champion
 from subband.tuning.plan import SweepPlan, save_settings
-from subband.tuning.space import Point, narrowed
+from subband.tuning.space import NarrowedSearch, Point
 from subband.tuning.trainable import StageTrial, TrialPlan
 
 log = logging.getLogger(__name__)
@@ -195,13 +195,12 @@ def _search(plan: SweepPlan) -> OptunaSearch:
         "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
     }
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    suggest = narrowed(plan.space, plan.axes)
     objectives = list(plan.settings.objective)
     # A resumed search with the same seed would propose its first trials again.
     earlier = len(read_records(plan.folder))
     backend = JournalFileBackend(str(plan.folder / "optuna.journal"))
     return OptunaSearch(
-        space=lambda trial: {"point": suggest(trial)},
+        space=NarrowedSearch(plan.space.suggest, plan.axes).config,
         metric=objectives if len(objectives) > 1 else objectives[0],
         mode=["max"] * len(objectives) if len(objectives) > 1 else "max",
         sampler=samplers[plan.settings.search](plan.settings.seed + earlier),
@@ -233,8 +232,7 @@ def _searched(plan: SweepPlan, points: Sequence[Point] | None) -> tuple[str, ...
     if points is not None:
         varied = [name for name in points[0] if len({json.dumps(p.get(name), default=str) for p in points}) > 1]
         return tuple(varied or points[0])
-    suggest = narrowed(plan.space, plan.axes)
-    names = suggest(optuna.create_study().ask())
+    names = NarrowedSearch(plan.space.suggest, plan.axes)(optuna.create_study().ask())
     return tuple(name for name in names if len(plan.axes.get(name, ())) != 1)
 
 

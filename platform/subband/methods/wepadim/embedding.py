@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subband.nn.wavelets import SUBBANDS, aligned_subbands, resize_maps
+from subband.nn.wavelets import SUBBANDS, gridded_subbands, resize_maps, wavelet_subbands
 
 
 def embed(
@@ -38,10 +38,11 @@ def embed(
     ordered = (["LL"] if "LL" in subbands else []) + [name for name in subbands if name != "LL"]
     embedded = []
     for maps in layers:
-        bands = aligned_subbands(maps, wavelet, level, ordered, None, antialias)
-        details = [bands[name].chunk(level, dim=1) for name in ordered if name != "LL"]
-        by_level = [part[step] for step in range(level) for part in details]
-        embedded.append(torch.cat(([bands["LL"]] if "LL" in bands else []) + by_level, dim=1))
+        bands = wavelet_subbands(maps, wavelet, level)
+        own = (bands["LL"][0].shape[2], bands["LL"][0].shape[3])
+        kept = [bands["LL"][0]] if "LL" in ordered else []
+        kept += [bands[name][step] for step in range(level) for name in ordered if name != "LL"]
+        embedded.append(torch.cat([resize_maps(band, own, antialias) for band in kept], dim=1))
     if grid is None:
         grid = (min(maps.shape[2] for maps in embedded), min(maps.shape[3] for maps in embedded))
     return torch.cat([resize_maps(maps, grid, antialias) for maps in embedded], dim=1)
@@ -65,7 +66,8 @@ def layer_positions(
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in SUBBANDS}
     for batch in batches:
-        bands = aligned_subbands(torch.as_tensor(batch), wavelet, level, SUBBANDS, (side, side), antialias)
-        for name, maps in bands.items():
-            parts[name].append(maps.flatten(2))
+        maps = torch.tensor(batch) if isinstance(batch, np.ndarray) else batch
+        bands = gridded_subbands(maps, wavelet, level, (side, side), antialias)
+        for name, band in bands.items():
+            parts[name].append(band.flatten(2))
     return {name: torch.cat(maps).permute(2, 0, 1).contiguous() for name, maps in parts.items()}
