@@ -62,7 +62,7 @@ def layer_positions(
 
     Returns:
         By subband name (P, N, C') float32, C' = C for LL and C * level for the others. Channel order does not matter to the
-        distances, so it is the cheapest one.
+        distances, so it is the cheapest one; the tensors are views, and copied once by whoever needs them contiguous.
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in SUBBANDS}
     for batch in batches:
@@ -70,4 +70,4 @@ def layer_positions(
         bands = gridded_subbands(maps, wavelet, level, (side, side), antialias)
         for name, band in bands.items():
             parts[name].append(band.flatten(2))
-    return {name: torch.cat(maps).permute(2, 0, 1).contiguous() for name, maps in parts.items()}
+    return {name: torch.cat(maps).permute(2, 0, 1) for name, maps in parts.items()}
