@@ -54,6 +54,15 @@ class Page:
             pytest.fail(f"after {SECONDS} s the page lacks {missing}; it says:\n{self.text}")
         return self.text
 
+    def wait_until(self, script: str, complaint: str) -> None:
+        from selenium.common.exceptions import TimeoutException
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        try:
+            WebDriverWait(self.driver, SECONDS).until(lambda driver: driver.execute_script(script))
+        except TimeoutException:
+            pytest.fail(f"after {SECONDS} s {complaint}; the page says:\n{self.text}")
+
 
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Page]:
@@ -81,7 +90,7 @@ def test_the_pages_show_the_trials_of_a_sweep(tmp_path: Path, start_server: Call
         log.log_table("ranking", [{"trial": record.number, **record.choose} for record in records])
         assert log.flush()
         ranking_page, comparison_page = log.sweep_url(server.url), log.comparison_url(8, server.url)
-        run_page = f"{ranking_page.split('/runs')[0]}/runs/{log.run_id}/artifacts"
+        figure_page = f"{ranking_page.split('/runs')[0]}/runs/{log.run_id}/artifacts/figures/roc.png"
     ranked = sorted(records, key=lambda record: -record.choose["image_auroc"])
     names = [f"{record.number:03d} {record.params['wavelet']}" for record in ranked]
 
@@ -115,7 +124,8 @@ def test_the_pages_show_the_trials_of_a_sweep(tmp_path: Path, start_server: Call
     assert {"level", "sigma", "subbands"} <= set(plot.split())
     page.driver.save_screenshot(str(tmp_path / "compare.png"))
 
-    # The artifacts of the parent: MLflow finds the files that the sweep stored.
-    page.open(run_page)
+    # A figure of the parent: the page draws the file that the sweep stored.
+    page.open(figure_page)
     page.wait_for("figures", "report")
-    page.driver.save_screenshot(str(tmp_path / "artifacts.png"))
+    page.wait_until("return [...document.images].some(image => image.naturalWidth > 300)", "the figure is not drawn")
+    page.driver.save_screenshot(str(tmp_path / "figure.png"))
