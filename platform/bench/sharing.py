@@ -49,7 +49,11 @@ METHOD = get_method("wepadim")
 def main() -> int:
     """Measure and print; returns 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="synthetic:?categories=leather&train=64&test=52", help="dataset URI; its first category is used")
+    parser.add_argument(
+        "--data",
+        default="synthetic:?categories=leather&train=64&test=52",
+        help="dataset URI; its first category is used",
+    )
     parser.add_argument("--weights", default="random:0")
     parser.add_argument("--oracle", type=int, default=6, help="configurations that the plain loop computes (6 to 216)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -59,7 +63,9 @@ def main() -> int:
     dataset = open_dataset(arguments.data)
     name = dataset.categories[0]
     category = dataset.category(name)
-    print(f"{dataset.uri} {name}: {len(category.train)} training and {len(category.test)} test pictures, {arguments.threads} threads")
+    print(
+        f"{dataset.uri} {name}: {len(category.train)} training and {len(category.test)} test pictures, {arguments.threads} threads"
+    )
     base = {"weights": arguments.weights}
     figures: dict[str, Any] = {"data": dataset.uri, "threads": arguments.threads}
 
@@ -68,7 +74,9 @@ def main() -> int:
         figures["single_seconds"], figures["sweep64_seconds"] = seconds[0], sum(seconds)
         figures["sweep64_over_single"] = sum(seconds) / seconds[0]
         figures["sweep64_computed"] = computed
-        print(f"64 configurations: {sum(seconds):.2f} s; the first of them alone: {seconds[0]:.2f} s; ratio {figures['sweep64_over_single']:.2f} (target <= 3)")
+        print(
+            f"64 configurations: {sum(seconds):.2f} s; the first of them alone: {seconds[0]:.2f} s; ratio {figures['sweep64_over_single']:.2f} (target <= 3)"
+        )
         print(f"  computed: {computed}")
 
         points = SPACE.preset("phase1").rounds[0]((), "image_auroc")
@@ -95,8 +103,15 @@ def main() -> int:
             worst = {key: max(worst[key], value) for key, value in differences.items()}
             print(f"  plain: {plain[-1]:6.1f} s  D = {params.channels():5d}  {point}")
     scaled = float(np.mean(plain)) * len(points)
-    figures |= {"plain_measured": len(plain), "plain_seconds_scaled": scaled, "phase1_ratio": scaled / figures["phase1_seconds"], "differences": worst}
-    print(f"plain loop: {sum(plain):.0f} s for {len(plain)} points, {scaled:.0f} s scaled to 216; ratio {figures['phase1_ratio']:.0f} (target >= 50)")
+    figures |= {
+        "plain_measured": len(plain),
+        "plain_seconds_scaled": scaled,
+        "phase1_ratio": scaled / figures["phase1_seconds"],
+        "differences": worst,
+    }
+    print(
+        f"plain loop: {sum(plain):.0f} s for {len(plain)} points, {scaled:.0f} s scaled to 216; ratio {figures['phase1_ratio']:.0f} (target >= 50)"
+    )
     print("greatest differences: " + ", ".join(f"{key} {value:.1e}" for key, value in worst.items()))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))

@@ -52,7 +52,11 @@ class TrialRecord(BaseModel):
 
 def append_record(folder: Path, record: TrialRecord) -> None:
     """Append one record to the folder's ledger, durable before this returns."""
-    with (folder / LEDGER_NAME).open("a", encoding="utf-8") as ledger:
+    path = folder / LEDGER_NAME
+    cut_off = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+    with path.open("a", encoding="utf-8") as ledger:
+        if cut_off:
+            ledger.write("\n")  # an interrupted line must not take this one with it
         ledger.write(record.model_dump_json() + "\n")
         ledger.flush()
         os.fsync(ledger.fileno())

@@ -1,7 +1,7 @@
 """One room a method, and the registry through which everything else knows them."""
 
 from subband.methods.base import Fitted, Method
-from subband.methods.detector import Calibration, Detector, Prediction, set_calibration
+from subband.methods.detector import Calibration, Detector, Predictions, set_calibration
 from subband.methods.loading import load
 from subband.methods.registry import get_method, list_methods, make_params
 
@@ -10,7 +10,7 @@ __all__ = [
     "Detector",
     "Fitted",
     "Method",
-    "Prediction",
+    "Predictions",
     "get_method",
     "list_methods",
     "load",

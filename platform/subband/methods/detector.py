@@ -7,6 +7,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +66,21 @@ class Calibration(BaseModel):
         return self.model_copy(update={"threshold": float(threshold), "rule": rule})
 
 
-class Prediction(BaseModel):
-    """Answer for one picture.
+@dataclass(frozen=True)
+class Predictions:
+    """Answers for N pictures.
 
     Attributes:
-        score: anomaly score, higher is worse.
-        threshold: what it was compared with.
-        defective: the decision.
+        scores: (N,) float32, higher is worse.
+        decisions: (N,) bool, whether each score is above the threshold.
+        maps: (N, S, S) float32 anomaly maps in the preprocessed frame.
+        threshold: what the scores were compared with.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    score: float
+    scores: np.ndarray
+    decisions: np.ndarray
+    maps: np.ndarray
     threshold: float
-    defective: bool
 
 
 class Detector(nn.Module, abc.ABC):
@@ -131,25 +133,22 @@ class Detector(nn.Module, abc.ABC):
             [scores for _, scores in parts]
         ).cpu().numpy()
 
-    def predict(
-        self, pictures: Sequence[Image | np.ndarray], threshold: float | None = None
-    ) -> tuple[list[Prediction], np.ndarray]:
+    def predict(self, pictures: Sequence[Image | np.ndarray], threshold: float | None = None) -> Predictions:
         """Decide about pictures of any size.
 
         Args:
             pictures: PIL images, or uint8 arrays (H, W, 3) in RGB.
             threshold: used instead of the calibrated one.
 
-        Returns:
-            One prediction a picture, and the anomaly maps (N, S, S) in the preprocessed frame.
+        Raises:
+            ParamsError: an array of another form.
         """
         prepared = [self.preprocess.image(as_picture(picture)).transpose(2, 0, 1) for picture in pictures]
         side = self.preprocess.image_size
         images = np.stack(prepared) if prepared else np.zeros((0, 3, side, side), np.uint8)
         maps, scores = self.score(images)
         limit = self.calibration.threshold if threshold is None else threshold
-        decided = [Prediction(score=float(s), threshold=limit, defective=bool(s > limit)) for s in scores]
-        return decided, maps
+        return Predictions(scores, scores > limit, maps, limit)
 
     def save(self, folder: Path | str) -> Path:
         """Write ``model.safetensors`` and ``model.json`` into a new folder, whole or not at all.

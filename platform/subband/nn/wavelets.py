@@ -187,7 +187,9 @@ def gridded_subbands(
     needed = [columns.low, *(operator for pair in columns.details for operator in pair)]
     # One product with all column operators; then (pixels along the height last) one product a subband with its row operator.
     along_width = maps.reshape(-1, width) @ torch.cat(needed).T.to(maps.device)
-    by_operator = along_width.reshape(images, channels, height, len(needed), cells[1]).permute(3, 0, 1, 4, 2).contiguous()
+    by_operator = (
+        along_width.reshape(images, channels, height, len(needed), cells[1]).permute(3, 0, 1, 4, 2).contiguous()
+    )
 
     def subband(row_operator: Tensor, column_index: int) -> Tensor:
         return (by_operator[column_index] @ row_operator.T.to(maps.device)).transpose(2, 3)

@@ -7,16 +7,16 @@ folder.
 from __future__ import annotations
 
 import importlib
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from subband.errors import ModelError
+from subband.data import FileSource, decode_image
+from subband.errors import DataError, ModelError
 
 DEFAULT_LOADER = "subband.load"
 
@@ -114,9 +114,10 @@ def _open(value: Any) -> Any:
         return value.convert("RGB")
     if not isinstance(value, (str, Path, bytes)):
         raise ModelError(f"cannot read an image from a {type(value).__name__}; give a path, encoded bytes or an array")
-    name = f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
     try:
-        with Image.open(io.BytesIO(value) if isinstance(value, bytes) else value) as image:
-            return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ModelError(f"cannot read an image from {name}: {error}") from error
+        # The dataset's own decoding, so that a file scores here as it scored in the sweep (16-bit, palette, alpha, ...).
+        return (
+            decode_image(value, f"{len(value)} bytes") if isinstance(value, bytes) else FileSource(Path(value)).open()
+        )
+    except DataError as error:
+        raise ModelError(f"cannot read an image: {error}") from error
