@@ -70,7 +70,7 @@ def test_a_champion_takes_paths_and_bytes_in_a_table(loaded, images, tmp_path):
         (np.zeros((1, 8, 8, 3), dtype=np.float32), "uint8, N x H x W x 3.*float32"),
         (np.zeros((1, 3, 8, 8), dtype=np.uint8), r"\(1, 3, 8, 8\)"),
         (pd.DataFrame({"a": ["x.png"], "b": ["y.png"]}), "one column.*a, b"),
-        (pd.DataFrame({"image": ["no/such/file.png"]}), "cannot read an image from no/such/file.png"),
+        (pd.DataFrame({"image": ["no/such/file.png"]}), "cannot read an image: "),
         (pd.DataFrame({"image": [b"not an image"]}), "cannot read an image from 12 bytes"),
         (pd.DataFrame({"image": [3.0]}), "from a float"),
     ],

@@ -39,9 +39,10 @@ class SweepSettings(BaseModel):
         description=f"What to maximise: one metric, or several for a Pareto front. Legal: {', '.join(METRICS)}.",
     )
     selection: Literal["test", "holdout", "synthetic"] = Field(
-        "test",
-        description="Which labels choose the winner. test: the test labels, as papers do (optimistic). holdout: one half chooses, "
-        "the other reports. synthetic: made-up defects on good pictures choose, no real defect is needed.",
+        "holdout",
+        description="Which labels choose the winner. holdout: half of the labelled test pictures choose, the other half report. "
+        "synthetic: made-up defects on good pictures choose, no real defect is needed. test: the test labels choose and report, as "
+        "papers do (optimistic).",
     )
     racing: Literal["auto", "on", "off"] = Field(
         "auto",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -62,14 +63,14 @@ def _ranking(console: Console, result: SweepResult) -> Table:
 
 
 def _champions(result: SweepResult) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("category", "model", "version", "threshold", "false alarms", "defects found", "parity"):
-        table.add_column(heading, justify="left" if heading in ("category", "model") else "right")
+    table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
+    table.add_column("model", overflow="fold", min_width=28)
+    for heading in ("version", "threshold", "false alarms", "defects found", "parity"):
+        table.add_column(heading, justify="right")
     for report in result.champions:
         name, version = result.versions.get(report.category, ("not registered", None))
         table.add_row(
-            report.category,
-            name,
+            name if name != "not registered" else f"{report.category}: not registered",
             str(version) if version is not None else "later: push",
             f"{report.threshold:.4g}",
             _share(report.false_alarms),

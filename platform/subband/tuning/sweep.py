@@ -38,6 +38,7 @@ from subband.tuning.space import NarrowedSearch, Point
 from subband.tuning.trainable import StageTrial, TrialPlan
 
 log = logging.getLogger(__name__)
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # its progress lines would break ours
 
 Watch = Callable[[TrialRecord, int], None]
 """Called with every ended trial and the number of trials that this sweep will have (0 while unknown)."""
@@ -194,7 +195,6 @@ def _search(plan: SweepPlan) -> OptunaSearch:
         "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
         "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
     }
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     objectives = list(plan.settings.objective)
     # A resumed search with the same seed would propose its first trials again.
     earlier = len(read_records(plan.folder))
