@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 
 from rich.console import Console
@@ -12,6 +13,10 @@ from subband.errors import SubbandError
 from subband.home import home
 from subband.tuning.flags import parse
 from subband.tuning.space import Space
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def sweep_job(space: Space, description: str, argv: list[str] | None = None) -> int:
@@ -32,6 +37,7 @@ def sweep_job(space: Space, description: str, argv: list[str] | None = None) -> 
         handlers=[RichHandler(console=console, show_time=False, show_path=False)],
     )
     warnings.filterwarnings("ignore")
+    signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` and cluster managers ask this way
     try:
         settings, axes = parse(space, description, argv)
         # Ray, Optuna and MLflow take seconds to import: a wrong flag is told before.

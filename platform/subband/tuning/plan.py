@@ -191,14 +191,11 @@ def _saved(folder: Path, given: SweepSettings) -> tuple[SweepSettings, dict[str,
     """The resumed sweep's own settings; only budgets and places may be given anew."""
     content = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
     kept = SweepSettings.model_validate(content["settings"])
-    anew = {
-        "resume": given.resume,
-        "minutes": given.minutes,
-        "trials": max(kept.trials, given.trials),
-        "workers": given.workers,
-    }
-    if given.tracking_uri is not None:
-        anew["tracking_uri"] = given.tracking_uri
+    default = SweepSettings()
+    anew: dict[str, Any] = {"resume": given.resume}
+    for name in ("trials", "minutes", "workers", "tracking_uri", "top"):
+        if getattr(given, name) != getattr(default, name):
+            anew[name] = getattr(given, name)
     return kept.model_copy(update=anew), {name: tuple(values) for name, values in content["axes"].items()}
 
 
