@@ -96,9 +96,11 @@ def check_weights(weights: str) -> str:
     if weights == "pretrained":
         return weights
     if weights.startswith("random:"):
-        if weights[7:].isdigit():
+        if weights[7:].isdecimal() and int(weights[7:]) < 2**63:
             return weights
-        raise ParamsError(f"weights {weights!r}: after random: comes a whole number from 0, for instance random:0")
+        raise ParamsError(
+            f"weights {weights!r}: after random: comes a whole number from 0 to 2^63 - 1, for instance random:0"
+        )
     if not Path(weights).is_file():
         raise ParamsError(f"weights {weights!r} is no file; give a path, 'pretrained' or 'random:SEED'")
     return weights
