@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Say what was run and name the folders that could not be: a README alone cannot be checked, and must not look as if it were."""
+    """Say what was run, and name the folders that could not be: a README alone cannot be checked and must not look so."""
     root = golden_root(config)
     folders, without = method_folders(root)
     counts = ", ".join(f"{folder.name} ({len(read_cases(folder))} cases)" for folder in folders)
