@@ -91,6 +91,11 @@ def wavelet_subbands(maps: Tensor, wavelet: str, level: int) -> dict[str, list[T
     Returns:
         ``LL`` holds one tensor, the last level's; ``LH``, ``HL`` and ``HH`` hold one tensor a level, finest first.
     """
+    if len(maps) == 0:  # pytorch-wavelets cannot reshape what has no elements
+        return {
+            name: [part[:0] for part in parts]
+            for name, parts in wavelet_subbands(maps.new_zeros(1, *maps.shape[1:]), wavelet, level).items()
+        }
     transform = _transform(wavelet, level, maps.device, maps.dtype)
     low, high = transform(maps)
     bands: dict[str, list[Tensor]] = {"LL": [low]}
