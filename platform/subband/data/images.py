@@ -126,7 +126,7 @@ def decode_image(data: bytes, what: str, max_pixels: int | None = None) -> Image
 
 def decode_rgb(stream: IO[bytes], what: str, max_pixels: int | None = None) -> Image.Image:
     """As `decode_image`, from an open binary stream."""
-    return _decode(stream, what, max_pixels, _to_rgb)
+    return _decode(stream, what, max_pixels, to_rgb)
 
 
 def decode_mask(stream: IO[bytes], what: str, max_pixels: int | None = None) -> Image.Image:
@@ -227,7 +227,12 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """The picture in 8-bit RGB, by the rules at the top of this file.
+
+    Raises:
+        DataError: deep samples of unknown scale.
+    """
     if picture.mode.startswith(("I", "F")):
         grey = Image.fromarray(_deep_to_8_bit(picture))
         return grey.convert("RGB")
@@ -244,7 +249,7 @@ def _to_mask(picture: Image.Image) -> Image.Image:
         return picture.convert("L")
     if picture.mode == "LA":
         return picture.getchannel("L")
-    return Image.fromarray(np.asarray(_to_rgb(picture)).max(axis=2))
+    return Image.fromarray(np.asarray(to_rgb(picture)).max(axis=2))
 
 
 def _deep_to_8_bit(picture: Image.Image) -> NDArray[np.uint8]:

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from subband.data import Preprocess
-from subband.errors import ModelError, ParamsError
+from subband.data.images import to_rgb
+from subband.errors import DataError, ModelError, ParamsError
 from subband.metrics import threshold_at_fpr
 
 FORMAT = 1
@@ -167,7 +168,7 @@ class Detector(nn.Module, abc.ABC):
             )
             _write_description(partial, self)
             partial.rename(folder)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise ModelError(f"the detector could not be saved to {folder}: {error}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -175,18 +176,22 @@ class Detector(nn.Module, abc.ABC):
 
 
 def as_picture(picture: Image | np.ndarray) -> Image:
-    """A PIL image in RGB.
+    """A PIL image in RGB, converted exactly as the training pictures were (16-bit grey is scaled, not clipped).
 
     Raises:
-        ParamsError: an array that is not uint8 (H, W, 3).
+        ParamsError: neither a PIL image nor a uint8 array (H, W, 3) with pixels.
+        DataError: a PIL image that cannot be decoded.
     """
-    from PIL import Image as PILImage
-
     if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
             raise ParamsError(f"a picture array is uint8 (H, W, 3) in RGB, not {picture.dtype} {picture.shape}")
-        return PILImage.fromarray(picture)
-    return picture.convert("RGB")
+        return fromarray(picture)
+    if not isinstance(picture, Image):
+        raise ParamsError(f"a picture is a PIL image or a uint8 array (H, W, 3), not {type(picture).__name__}")
+    try:
+        return to_rgb(picture)
+    except OSError as error:
+        raise DataError(f"a picture is damaged or truncated ({error}); send it again") from error
 
 
 def set_calibration(folder: Path | str, calibration: Calibration) -> None:
@@ -212,9 +217,12 @@ def read_description(folder: Path) -> dict[str, Any]:
         description = json.loads(path.read_text(encoding="utf-8"))
         found = description["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is damaged: {error}") from error
+        raise ModelError(f"{path} is damaged: {type(error).__name__}: {error}") from error
     if found != FORMAT:
         raise ModelError(f"{path} has format {found}; this version of subband reads format {FORMAT}")
+    missing = [name for name in ("method", "params", "calibration", "about") if name not in description]
+    if missing:
+        raise ModelError(f"{path} is damaged: it lacks {', '.join(missing)}")
     return description  # type: ignore[no-any-return]
 
 

@@ -96,9 +96,11 @@ def check_weights(weights: str) -> str:
     if weights == "pretrained":
         return weights
     if weights.startswith("random:"):
-        if weights[7:].isdigit():
+        if weights[7:].isdecimal() and int(weights[7:]) < 2**63:
             return weights
-        raise ParamsError(f"weights {weights!r}: after random: comes a whole number from 0, for instance random:0")
+        raise ParamsError(
+            f"weights {weights!r}: after random: comes a whole number from 0 to 2^63 - 1, for instance random:0"
+        )
     if not Path(weights).is_file():
         raise ParamsError(f"weights {weights!r} is no file; give a path, 'pretrained' or 'random:SEED'")
     return weights
@@ -223,18 +225,31 @@ def _read_state(path: str) -> dict[str, Tensor]:
     return state
 
 
+_BEYOND_LAST_TAP = ("layer4.", "fc.", "blocks.6.", "conv_head.", "bn2.", "classifier.")
+
+
 def load_backbone_state(network: nn.Module, name: str, state: Mapping[str, Tensor], origin: str) -> None:
     """Load torchvision's or timm's state dict into a network that ends at the last tap.
 
     ResNets share their names in both libraries. EfficientNets have the same tensors in the same order under other names,
-    so torchvision's are taken by position; what lies beyond the last tap is left out.
+    so torchvision's are taken by position; what lies beyond the last tap is left out, and batch counters, which older files
+    lack, are not needed.
 
     Raises:
-        ModelError: a tensor is missing or has another shape; the message names the first one.
+        ModelError: a tensor is missing, has another shape, or has no place here (a resnet34 holds all that a resnet18 needs);
+            the message names the first one.
     """
     own = network.state_dict()
-    if not set(own) <= set(state) and name.startswith("efficientnet"):
+    counters = {key: tensor for key, tensor in own.items() if key.endswith("num_batches_tracked")}
+    if name.startswith("efficientnet") and not set(own) - set(counters) <= set(state):
         state = dict(zip(own, state.values(), strict=False))
+    else:
+        for key in state:
+            if key not in own and not key.startswith(_BEYOND_LAST_TAP):
+                raise ModelError(
+                    f"{origin} is not a state dict of {name}: {key} has no place in it; is it of a larger network?"
+                )
+        state = {**counters, **state}
     for key, tensor in own.items():
         if key not in state:
             raise ModelError(f"{origin} is not a state dict of {name}: {key} is missing")

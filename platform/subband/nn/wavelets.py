@@ -72,11 +72,12 @@ def transformed_size(size: int, wavelet: str, level: int) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _transform(wavelet: str, level: int) -> nn.Module:
+def _transform(wavelet: str, level: int, device: torch.device, dtype: torch.dtype) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pytorch-wavelets 1.3 warns about its own pkg_resources import
         from pytorch_wavelets import DWTForward
-    return DWTForward(J=level, wave=check_wavelet(wavelet), mode="zero").eval()  # type: ignore[no-any-return]
+    # One transform a precision: converting a shared one in place would leave its filters rounded to the coarsest ever asked for.
+    return DWTForward(J=level, wave=check_wavelet(wavelet), mode="zero").to(device, dtype).eval()  # type: ignore[no-any-return]
 
 
 def wavelet_subbands(maps: Tensor, wavelet: str, level: int) -> dict[str, list[Tensor]]:
@@ -90,7 +91,12 @@ def wavelet_subbands(maps: Tensor, wavelet: str, level: int) -> dict[str, list[T
     Returns:
         ``LL`` holds one tensor, the last level's; ``LH``, ``HL`` and ``HH`` hold one tensor a level, finest first.
     """
-    transform = _transform(wavelet, level).to(device=maps.device, dtype=maps.dtype)
+    if len(maps) == 0:  # pytorch-wavelets cannot reshape what has no elements
+        return {
+            name: [part[:0] for part in parts]
+            for name, parts in wavelet_subbands(maps.new_zeros(1, *maps.shape[1:]), wavelet, level).items()
+        }
+    transform = _transform(wavelet, level, maps.device, maps.dtype)
     low, high = transform(maps)
     bands: dict[str, list[Tensor]] = {"LL": [low]}
     for index, name in enumerate(SUBBANDS[1:]):

@@ -14,6 +14,7 @@ that another worker has mapped is safe: the mapping keeps the file alive until i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -111,6 +112,8 @@ class Store:
             log.warning("stage store: entry %s is damaged (%s); it is removed and will be recomputed", key[:12], damage)
             self._remove(key)
             return None
+        with contextlib.suppress(OSError):  # just evicted (the mapping outlives it), or a store that may only be read
+            os.utime(folder / "entry.json")
         self._verified.add(key)
         return entry
 
@@ -139,6 +142,8 @@ class Store:
         except Timeout:
             log.info("stage store: waiting for another worker that computes %s", about.get("stage", key[:12]))
             lock.acquire()
+        except OSError as error:
+            raise self._failure(error) from error
         try:
             entry = self.get(key)  # the worker that held the lock before may just have written it
             if entry is not None:
@@ -159,11 +164,12 @@ class Store:
         rows = []
         for folder in self._entries.iterdir():
             try:
-                manifest = json.loads((folder / "entry.json").read_text())
+                manifest = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
                 last_use = (folder / "entry.json").stat().st_mtime
-            except (OSError, ValueError):
-                continue
-            rows.append({"key": folder.name, "bytes": manifest["bytes"], "last_use": last_use, **manifest["about"]})
+                row = {"key": folder.name, "bytes": manifest["bytes"], "last_use": last_use, **manifest["about"]}
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # being removed, or damaged: `verify` says so
+            rows.append(row)
         return sorted(rows, key=lambda row: row["last_use"])
 
     def verify(self) -> list[tuple[str, str]]:
@@ -185,16 +191,20 @@ class Store:
         for folder in list(self._entries.iterdir()):
             self._remove(folder.name)
             count += 1
-        for leftover in self._partial.iterdir():
-            shutil.rmtree(leftover, ignore_errors=True)
+        self._drop_leftovers()
         return count
 
+    def _drop_leftovers(self) -> None:
+        """Remove what killed workers left half-written: what lies in partial/ under a key whose lock nobody holds."""
+        for key in {leftover.name.rpartition("-")[0] for leftover in self._partial.iterdir()}:
+            with contextlib.suppress(Timeout), FileLock(self._locks / f"{key}.lock", timeout=0):
+                for leftover in self._partial.glob(f"{key}-*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+
     def _open(self, folder: Path, verify: bool) -> Entry:
-        manifest_path = folder / "entry.json"
-        text = manifest_path.read_text()
         try:
-            manifest = json.loads(text)
-            if _text_checksum(manifest["body"]) != manifest["checksum"]:
+            manifest = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
+            if manifest.pop("checksum") != _text_checksum(manifest):
                 raise DamagedEntryError("entry.json does not match its checksum")
             arrays: dict[str, StoredArray | np.ndarray] = {}
             for name, array in manifest["body"]["arrays"].items():
@@ -207,14 +217,13 @@ class Store:
         except FileNotFoundError as error:
             if folder.exists():
                 raise DamagedEntryError(f"{Path(str(error.filename)).name} is missing") from error
-            raise  # evicted by another worker between two reads: simply absent
-        except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
+            raise  # absent, or evicted by another worker between two reads
+        except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
             raise DamagedEntryError(f"{type(error).__name__}: {error}") from error
-        os.utime(manifest_path)
         return Entry(arrays, manifest["body"]["values"])
 
     def _write(self, key: str, chunks: Iterable[Chunk], about: Mapping[str, Any]) -> int:
-        partial = self._partial / f"{key[:16]}-{uuid.uuid4().hex[:8]}"
+        partial = self._partial / f"{key}-{uuid.uuid4().hex[:8]}"
         writers: dict[str, ArrayWriter] = {}
         values: dict[str, Any] = {}
         try:
@@ -237,35 +246,46 @@ class Store:
                     "bytes": path.stat().st_size,
                     "checksum": _checksum(path),
                 }
-            body = {"arrays": arrays, "values": values}
             size = sum(array["bytes"] for array in arrays.values())
             manifest = {
-                "body": body,
-                "checksum": _text_checksum(body),
+                "body": {"arrays": arrays, "values": values},
                 "bytes": size,
                 "about": {**about, "created": time.time()},
             }
-            (partial / "entry.json").write_text(json.dumps(manifest))
+            manifest = json.loads(json.dumps(manifest))  # as a reader will see it: JSON turns every key into text
+            manifest["checksum"] = _text_checksum(manifest)
+            (partial / "entry.json").write_text(json.dumps(manifest), encoding="utf-8")
             partial.rename(self._entries / key)
         except OSError as error:
-            # A full disk reaches us as any OSError of Arrow or of the file system; ours or the computation's own file trouble
-            # (a missing picture is a DataError) must not be called one.
-            if error.errno in _NO_ROOM or "No space left" in str(error):
-                free = shutil.disk_usage(self.folder).free / 1e9
-                raise StoreError(
-                    f"the disk of the store {self.folder} is full ({free:.2f} GB free): free some room, run "
-                    "`python -m subband.stages clear`, or give --store another folder; finished results are safe"
-                ) from error
-            raise
+            raise self._failure(error) from error
         finally:
+            for writer in writers.values():
+                writer.abandon()
             shutil.rmtree(partial, ignore_errors=True)
         return int(size)
+
+    def _failure(self, error: OSError) -> OSError | StoreError:
+        """What to raise for an error met while writing: a StoreError if the store is to blame, else the error itself.
+
+        A full disk reaches us as any OSError of Arrow or of the file system. The computation's own file trouble (a missing
+        weights file) must not be called one.
+        """
+        if error.errno in _NO_ROOM or "No space left" in str(error):
+            free = shutil.disk_usage(self.folder).free / 1e9
+            return StoreError(
+                f"the disk of the store {self.folder} is full ({free:.2f} GB free): free some room, run "
+                "`python -m subband.stages clear`, or give --store another folder; finished results are safe"
+            )
+        if str(self.folder) in str(error):
+            return StoreError(f"the store {self.folder} cannot be written: {error}; choose another folder with --store")
+        return error
 
     def _make_room(self, written: int, keep: str) -> None:
         """Remove least recently used entries until the budget holds; the entry just written stays."""
         if not _due(self.folder, written, self.budget_bytes):
             return
         with FileLock(self._locks / "evict.lock"):
+            self._drop_leftovers()
             rows = self.info()
             total = sum(row["bytes"] for row in rows)
             for row in rows:
@@ -313,8 +333,8 @@ def _checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _text_checksum(body: Mapping[str, Any]) -> str:
-    return str(xxhash.xxh3_64_hexdigest(json.dumps(body, sort_keys=True).encode()))
+def _text_checksum(manifest: Mapping[str, Any]) -> str:
+    return str(xxhash.xxh3_64_hexdigest(json.dumps(manifest, sort_keys=True).encode()))
 
 
 def _write_atomically(path: Path, text: str) -> None:

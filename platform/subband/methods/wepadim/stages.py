@@ -39,7 +39,7 @@ GRAM_LIMIT_BYTES = 4e9
 def _images(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
     preprocess = Preprocess(framing=params.framing, resize=params.resize, image_size=params.image_size)
     for role, pictures in (("fit", source.fit), ("query", source.query)):
-        for start in range(0, len(pictures), 64):
+        for start in range(0, max(len(pictures), 1), 64):  # without pictures, one chunk without rows
             yield {role: load_images(pictures[start : start + 64], preprocess)}
 
 
@@ -49,7 +49,7 @@ def _features(upstream: Upstream, params: ParamView, source: Split) -> Iterator[
     images = upstream()
     for role in ("fit", "query"):
         for chunk in images.batches(role):
-            for start in range(0, len(chunk), FEATURE_BATCH):
+            for start in range(0, max(len(chunk), 1), FEATURE_BATCH):
                 batch = torch.tensor(chunk[start : start + FEATURE_BATCH]).float() / 255
                 taps = backbone(batch)
                 yield {f"{role}.{tap.name}": maps.numpy() for tap, maps in zip(backbone.spec.taps, taps, strict=True)}
