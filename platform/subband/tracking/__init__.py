@@ -3,8 +3,9 @@
 MLflow itself (seconds to import) is loaded when it is first needed, so importing this package costs nothing.
 """
 
+from subband.tracking.download import download_model
 from subband.tracking.push import Pushed, push
-from subband.tracking.registry import Champion, download_model, list_champions, register_champion
+from subband.tracking.registry import Champion, list_champions, register_champion
 from subband.tracking.sweep_file import DatasetInfo, SweepInfo
 from subband.tracking.sweep_log import SweepLog
 from subband.tracking.uri import TrackingTarget, comparison_url, experiment_url, resolve_tracking, ui_command, ui_url

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import closing
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from subband.errors import TrackingError
+from subband.errors import SubbandError, TrackingError
 from subband.tracking.uri import TrackingTarget
 
 if TYPE_CHECKING:
@@ -49,14 +51,15 @@ def connect(target: TrackingTarget) -> MlflowClient:
 
     for noisy in ("mlflow.store.db.utils", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    client = MlflowClient(tracking_uri=target.uri, registry_uri=target.uri)
+    warnings.filterwarnings("ignore", message="Unnamed CHECK constraint", category=UserWarning)  # alembic, on creation
     path = target.sqlite_path
     try:
-        if path is None:
+        with _alone(path) if path else nullcontext():
+            client = MlflowClient(tracking_uri=target.uri, registry_uri=target.uri)
             client.search_experiments(max_results=1)
-        else:
-            _create_once(client, path)
     except (OSError, sqlite3.Error) as error:
+        if path is None:
+            raise
         raise TrackingError(f"cannot open the tracking database {path}: {error}") from error
     except MlflowException as error:
         if "out-of-date database schema" in str(error):
@@ -67,15 +70,31 @@ def connect(target: TrackingTarget) -> MlflowClient:
     return client
 
 
-def _create_once(client: MlflowClient, path: Path) -> None:
-    # Two processes that run the migrations at once corrupt each other's; MLflow checks for tables without a lock.
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Open a database file while nobody else does: MLflow runs its migrations without a lock, and two would collide."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock", timeout=CREATION_SECONDS):
         with closing(sqlite3.connect(path, timeout=CREATION_SECONDS)) as database:
-            database.execute(
-                "PRAGMA journal_mode=WAL"
-            )  # readers (the web page) and a writer no longer block each other
-        client.search_experiments(max_results=1)
+            database.execute("PRAGMA journal_mode=WAL")  # the web page reads while a sweep writes
+        yield
+
+
+@contextmanager
+def answering(target: TrackingTarget) -> Iterator[None]:
+    """Turn MLflow's silence and its refusals inside the block into a :class:`TrackingError` that says which it was."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except SubbandError:
+        raise
+    except Exception as error:
+        if is_unreachable(error):
+            raise TrackingError(f"MLflow at {target.uri} does not answer: {str(error)[:300]}") from error
+        if isinstance(error, MlflowException):
+            raise TrackingError(f"MLflow at {target.uri} refuses this: {str(error)[:300]}") from error
+        raise
 
 
 def is_unreachable(error: BaseException) -> bool:

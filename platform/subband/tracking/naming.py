@@ -24,20 +24,25 @@ _OWN_PREFIXES = frozenset({"report", "seconds", "best", "trials"})
 def legal_key(name: str) -> str:
     """The name as an MLflow param, metric or tag key.
 
-    MLflow allows letters, digits, ``_``, ``-``, ``.``, space and ``/`` (which groups), at most 250 characters. A name that
-    had to be changed carries a short hash of the original, so that two names never become one key.
+    MLflow allows letters, digits, ``_``, ``-``, ``.``, space and ``/`` (which groups), at most 250 characters. A name
+    that had to be changed carries a short hash of the original, so that two names never become one key.
     """
     cleaned = "/".join(part for part in _ILLEGAL.sub("_", name).split("/") if part not in ("", ".", ".."))
     if cleaned == name and len(name) <= KEY_LENGTH:
         return name
-    digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:6]
-    return f"{cleaned[: KEY_LENGTH - 7]}-{digest}"
+    return f"{cleaned[: KEY_LENGTH - 7]}-{_digest(name)}"
 
 
 def category_prefix(category: str) -> str:
     """The group of a category's metrics, kept apart from our own groups ``report/``, ``seconds/``, ..."""
-    prefix = legal_key(category.replace("/", "_"))
-    return f"category_{prefix}" if prefix in _OWN_PREFIXES else prefix
+    prefix = legal_key(category)
+    if "/" in category or prefix in _OWN_PREFIXES:
+        return f"{prefix.replace('/', '_')}-{_digest(category)}"
+    return prefix
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha1(name.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:6]
 
 
 def shortened(text: str, limit: int) -> str:
@@ -107,7 +112,7 @@ def trial_metrics(record: TrialRecord, *, with_report: bool) -> tuple[dict[str, 
         record: the trial.
         with_report: log the categories' ``report`` values too; they equal the others under ``selection="test"``.
     """
-    named = dict(record.choose)
+    named = dict(record.choose)  # the page's charts start with the first metric they are given
     named.update({f"report/{name}": value for name, value in record.report.items()})
     for category, parts in record.categories.items():
         prefix = category_prefix(category)

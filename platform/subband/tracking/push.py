@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from subband.errors import SubbandError, TrackingError
+from subband.errors import TrackingError
+from subband.tracking.connection import answering, connect
 from subband.tracking.sweep_file import SWEEP_FILE_NAME, SweepFile, lock_sweep
 from subband.tracking.uri import TrackingTarget, resolve_tracking
 from subband.trials import read_records
@@ -55,18 +56,8 @@ def push(folder: Path, tracking_uri: str | None = None) -> Pushed:
         if file is None:
             raise TrackingError(f"{folder} has no {SWEEP_FILE_NAME} any more")
         target = resolve_tracking(tracking_uri, folder) if tracking_uri else _original(file)
-        try:
+        with answering(target):
             return _push(folder, file, target)
-        except SubbandError:
-            raise
-        except Exception as error:
-            from subband.tracking.connection import is_unreachable
-
-            answer = "does not answer" if is_unreachable(error) else "refuses the sweep"
-            message = (
-                f"MLflow at {target.uri} {answer}: {str(error)[:300]}; nothing is lost, run the same command again"
-            )
-            raise TrackingError(message) from error
     finally:
         lock.release()
 
@@ -76,7 +67,6 @@ def _original(file: SweepFile) -> TrackingTarget:
 
 
 def _push(folder: Path, file: SweepFile, target: TrackingTarget) -> Pushed:
-    from subband.tracking.connection import connect
     from subband.tracking.writer import SweepWriter
 
     if file.status == "running":  # nobody holds the lock: the sweep was killed before it could say so

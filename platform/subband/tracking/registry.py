@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from subband.errors import SubbandError, TrackingError, unknown_name
+from subband.errors import SubbandError, TrackingError
+from subband.tracking.connection import answering, connect
 from subband.tracking.naming import legal_tags
 from subband.tracking.uri import TrackingTarget
 
@@ -41,8 +42,6 @@ _REQUIREMENTS = (
 )
 _PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt"})
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
-_MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
-_LOGGED_MODEL_URI = re.compile(r"models:/(?P<model_id>m-[0-9a-f]+)")
 
 
 @dataclass(frozen=True)
@@ -116,27 +115,9 @@ def register_champion(
     Raises:
         TrackingError: the folder is not a saved detector, the name is illegal, or MLflow has no such run.
     """
-    from mlflow.exceptions import MlflowException
-
-    from subband.tracking.connection import connect
-
     check_champion(model_dir, name, loader)
-    client = connect(target)
-    wanted = {**legal_tags(tags), DIGEST_TAG: _digest(model_dir)}
-    try:
-        client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        client.create_registered_model(name, description="Defect detector of the subband platform.")
-    registered = _version_with_digest(client, name, wanted[DIGEST_TAG])
-    if registered is None:
-        registered = _new_version(client, model_dir, name, wanted, target, run_id, loader)
-    else:
-        for key, value in wanted.items():
-            client.set_model_version_tag(name, str(registered), key, value)
-        client.set_registered_model_alias(name, ALIAS, str(registered))
-    return _champion(client.get_model_version(name, str(registered)))
+    with answering(target):
+        return register_with(connect(target), model_dir, name, tags, target, run_id, loader)
 
 
 def list_champions(target: TrackingTarget) -> list[Champion]:
@@ -145,49 +126,59 @@ def list_champions(target: TrackingTarget) -> list[Champion]:
     Raises:
         TrackingError: the registry cannot be opened.
     """
-    client = _reachable(target)
-    found = []
-    for model in _registered_models(client):
-        if ALIAS in model.aliases:
-            found.append(_champion(client.get_model_version(model.name, str(model.aliases[ALIAS]))))
+    with answering(target):
+        client = connect(target)
+        models = [model for model in registered_models(client) if ALIAS in model.aliases]
+        found = [_champion(client.get_model_version(model.name, str(model.aliases[ALIAS]))) for model in models]
     return sorted(found, key=lambda champion: champion.name)
 
 
-def download_model(uri: str, target: TrackingTarget, into: Path | None = None) -> Path:
-    """The detector folder behind a model URI, on this machine.
+def registered_models(client: MlflowClient) -> list[Any]:
+    """All registered models, page by page."""
+    models: list[Any] = []
+    token = None
+    while True:
+        page = client.search_registered_models(max_results=1000, page_token=token)
+        models += page
+        token = page.token
+        if not token:
+            return models
 
-    Args:
-        uri: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``models:/m-ID`` or ``runs:/RUN_ID/MODEL_NAME``.
-        target: the registry.
-        into: copy the files there (a new or empty folder). By default files that are on this machine already are used
-            where they lie, and others are fetched into a new temporary folder.
 
-    Returns:
-        The folder that ``subband.load`` opens.
-
-    Raises:
-        TrackingError: the URI is malformed, nothing has that name (near matches are named), or the files are gone.
-    """
-    from mlflow.artifacts import download_artifacts
+def register_with(
+    client: MlflowClient,
+    model_dir: Path,
+    name: str,
+    tags: Mapping[str, str],
+    target: TrackingTarget,
+    run_id: str | None,
+    loader: str,
+) -> Champion:
+    """:func:`register_champion` with an open client; raises what MLflow raises."""
     from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
 
-    client = _reachable(target)
-    location = _artifact_uri(client, uri)
-    if into is not None and into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise TrackingError(f"cannot copy {uri} into {into}: it is not an empty folder")
+    wanted = {**legal_tags(tags), DIGEST_TAG: _digest(model_dir, loader)}
+    is_new = False
     try:
-        local = Path(download_artifacts(artifact_uri=location, tracking_uri=target.uri))
-        flavour = Model.load(str(local)).flavors["python_function"]
-        detector = local / flavour["data"]
-    except (MlflowException, OSError, KeyError) as error:
-        raise TrackingError(f"cannot fetch the files of {uri} from {location}: {error}") from error
-    if not detector.is_dir():
-        raise TrackingError(f"{uri} is not a detector of this platform: {location} has no folder {flavour['data']!r}")
-    if into is None:
-        return detector
-    shutil.copytree(detector, into, dirs_exist_ok=True)
-    return into
+        client.create_registered_model(name, description="Defect detector of the subband platform.")
+        is_new = True
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    registered = _version_with_digest(client, name, wanted[DIGEST_TAG])
+    if registered is None:
+        try:
+            registered = _new_version(client, model_dir, name, wanted, target, run_id, loader)
+        except BaseException:
+            if is_new:
+                with suppress(Exception):
+                    client.delete_registered_model(name)
+            raise
+    else:
+        for key, value in wanted.items():
+            client.set_model_version_tag(name, str(registered), key, value)
+        client.set_registered_model_alias(name, ALIAS, str(registered))
+    return _champion(client.get_model_version(name, str(registered)))
 
 
 def _new_version(
@@ -201,9 +192,8 @@ def _new_version(
 ) -> int:
     from mlflow.entities import LoggedModelOutput
 
-    logged = client.create_logged_model(
-        _experiment_of(client, run_id, target), name=name, source_run_id=run_id, tags=tags, model_type="detector"
-    )
+    experiment_id = _experiment_of(client, run_id, target)
+    logged = client.create_logged_model(experiment_id, name, run_id, tags, model_type="detector")
     created: str | None = None
     try:
         with tempfile.TemporaryDirectory(prefix="subband-champion-") as folder:
@@ -211,14 +201,18 @@ def _new_version(
             _save_package(package, model_dir, loader, logged.model_id, run_id)
             client.log_model_artifacts(logged.model_id, str(package))
         client.finalize_logged_model(logged.model_id, "READY")
-        source = f"models:/{logged.model_id}"
-        registered = client.create_model_version(name, source, run_id=run_id, tags=tags, model_id=logged.model_id)
+        # A database's registry looks up models:/ID, and a model without a run, in MLflow's process-wide tracking URI, which
+        # is the user's to set (a TODO in its create_model_version); so it gets the plain location.
+        source = f"models:/{logged.model_id}" if target.is_server else logged.artifact_location
+        model_id = logged.model_id if target.is_server or run_id else None
+        registered = client.create_model_version(name, source, run_id=run_id, tags=tags, model_id=model_id)
         created = str(registered.version)
         client.set_registered_model_alias(name, ALIAS, created)
     except BaseException:
-        if created is not None:
-            client.delete_model_version(name, created)
-        client.delete_logged_model(logged.model_id)
+        with suppress(Exception):
+            if created is not None:
+                client.delete_model_version(name, created)
+            client.delete_logged_model(logged.model_id)
         raise
     if run_id is not None:
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -273,83 +267,9 @@ def _experiment_of(client: MlflowClient, run_id: str | None, target: TrackingTar
     return str(client.create_experiment(DEFAULT_EXPERIMENT, artifact_location=location))
 
 
-def _artifact_uri(client: MlflowClient, uri: str) -> str:
-    """Where the files of a model URI lie."""
-    from mlflow.exceptions import MlflowException
-
-    if uri.startswith("runs:/"):
-        run_id, _, model_name = uri.removeprefix("runs:/").partition("/")
-        return _model_of_run(client, uri, run_id, model_name)
-    if logged := _LOGGED_MODEL_URI.fullmatch(uri):
-        try:
-            return str(client.get_logged_model(logged["model_id"]).artifact_location)
-        except MlflowException as error:
-            raise TrackingError(f"there is no model {uri}: {error.message}") from error
-    parts = _MODEL_URI.fullmatch(uri)
-    if parts is None:
-        raise TrackingError(
-            f"{uri!r} is not a model URI; write models:/NAME@{ALIAS}, models:/NAME/3 or runs:/RUN_ID/NAME"
-        )
-    name, alias, number = parts["name"], parts["alias"], parts["version"]
-    models = {model.name: model for model in _registered_models(client)}
-    if name not in models:
-        raise TrackingError(unknown_name("registered model", name, sorted(models)))
-    if alias is not None:
-        aliases = models[name].aliases
-        if alias not in aliases:
-            raise TrackingError(f"model {name!r}: {unknown_name('alias', alias, sorted(aliases))}")
-        number = str(aliases[alias])
-    try:
-        found = client.get_model_version(name, number)
-    except MlflowException as error:
-        versions = sorted(int(entry.version) for entry in client.search_model_versions(f"name = '{name}'"))
-        raise TrackingError(
-            f"model {name!r} has no version {number}; it has {', '.join(map(str, versions))}"
-        ) from error
-    if found.model_id:
-        return str(client.get_logged_model(found.model_id).artifact_location)
-    return str(client.get_model_version_download_uri(name, number))
-
-
-def _model_of_run(client: MlflowClient, uri: str, run_id: str, model_name: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        raise TrackingError(f"{uri}: there is no run {run_id!r}") from error
-    outputs = run.outputs.model_outputs if run.outputs else []
-    models = {model.name: model for model in (client.get_logged_model(output.model_id) for output in outputs)}
-    if model_name not in models:
-        raise TrackingError(f"run {run_id}: {unknown_name('model of this run', model_name, sorted(models))}")
-    return str(models[model_name].artifact_location)
-
-
 def _version_with_digest(client: MlflowClient, name: str, digest: str) -> int | None:
     versions = client.search_model_versions(f"name = '{name}'", max_results=1000)
     return max((int(found.version) for found in versions if found.tags.get(DIGEST_TAG) == digest), default=None)
-
-
-def _registered_models(client: MlflowClient) -> list[Any]:
-    models: list[Any] = []
-    token = None
-    while True:
-        page = client.search_registered_models(max_results=1000, page_token=token)
-        models += page
-        token = page.token
-        if not token:
-            return models
-
-
-def _reachable(target: TrackingTarget) -> MlflowClient:
-    from subband.tracking.connection import connect, is_unreachable
-
-    try:
-        return connect(target)
-    except Exception as error:
-        if isinstance(error, SubbandError) or not is_unreachable(error):
-            raise
-        raise TrackingError(f"MLflow at {target.uri} does not answer: {str(error)[:300]}") from error
 
 
 def _champion(found: Any) -> Champion:
@@ -358,9 +278,9 @@ def _champion(found: Any) -> Champion:
     )
 
 
-def _digest(folder: Path) -> str:
-    """SHA-256 over the folder's file names and contents."""
-    total = hashlib.sha256()
+def _digest(folder: Path, loader: str) -> str:
+    """SHA-256 over the loader's name and the folder's file names and contents."""
+    total = hashlib.sha256(loader.encode() + b"\0")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         total.update(path.relative_to(folder).as_posix().encode() + b"\0")
         total.update(hashlib.sha256(path.read_bytes()).digest())

@@ -2,8 +2,8 @@
 
 Life cycle: ``SweepLog(...)`` before the first trial, ``log_trial`` after each one, figures and champions at the end,
 ``close`` (or the end of a ``with`` block). One background thread does everything that touches MLflow: importing it,
-creating the database, writing. When MLflow does not answer, what waits is tried again with growing pauses. Whatever still
-waits at the end lies in the sweep's folder, from where ``python -m subband.tracking push FOLDER`` writes it.
+creating the database, writing. When MLflow does not answer, what waits is tried again with growing pauses. Whatever
+still waits at the end lies in the sweep's folder, from where ``python -m subband.tracking push FOLDER`` writes it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from subband.tracking.sweep_file import (
     lock_sweep,
     write_atomically,
 )
-from subband.tracking.uri import TrackingTarget, comparison_url, ui_url
+from subband.tracking.uri import TrackingTarget, comparison_url, experiment_url, ui_url
+from subband.tracking.view import view_key
 from subband.tracking.worker import Job, Worker
 from subband.trials import TrialRecord, read_records
 
@@ -186,6 +187,13 @@ class SweepLog:
     def run_id(self) -> str | None:
         """The parent run's id; None until MLflow has answered."""
         return self._worker.writer.run_id if self._worker.writer else None
+
+    def sweep_url(self, base: str | None = None) -> str | None:
+        """Address of the ranked table of this sweep's trials; None until MLflow has answered."""
+        writer = self._worker.writer
+        if writer is None:
+            return None
+        return experiment_url(base or ui_url(self.target), writer.experiment_id, view_key(self._file.sweep_id))
 
     def comparison_url(self, count: int = 8, base: str | None = None) -> str | None:
         """Address of MLflow's comparison of the best complete trials written so far; None before there are two.

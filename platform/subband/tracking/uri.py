@@ -117,9 +117,10 @@ def ui_command(target: TrackingTarget, port: int = DEFAULT_PORT) -> str | None:
     return f"mlflow ui --workers 1 --port {port} --backend-store-uri {shlex.quote(target.uri)}"
 
 
-def experiment_url(base: str, experiment_id: str) -> str:
-    """Address of an experiment's table of runs, below the page's address ``base``."""
-    return f"{base.rstrip('/')}/#/experiments/{quote(experiment_id)}/runs"
+def experiment_url(base: str, experiment_id: str, view: str | None = None) -> str:
+    """Address of an experiment's table of runs below the page's address ``base``; ``view``: key of a saved view."""
+    query = f"?viewStateShareKey={quote(view)}" if view else ""
+    return f"{base.rstrip('/')}/#/experiments/{quote(experiment_id)}/runs{query}"
 
 
 def comparison_url(base: str, run_ids: Iterable[str], experiment_id: str) -> str:

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 PROGRESS_SECONDS = 2.0
+REPEATS = 3  # a job that fails so often while MLflow answers others counts as refused
 
 
 @dataclass
@@ -33,11 +34,13 @@ class Job:
         what: its name, for messages.
         act: writes it; may be called again when it failed half-way.
         result: receives what ``act`` returns, or the refusal; None where nobody waits.
+        failures: how often it found no answer.
     """
 
     what: str
     act: Callable[[SweepWriter], Any]
     result: Future[Any] | None = None
+    failures: int = 0
 
 
 class Worker:
@@ -94,9 +97,13 @@ class Worker:
         pause, next_try, next_progress = FIRST_PAUSE, 0.0, 0.0
         closing = False
         while not closing:
-            due = next_try if waiting else next_progress
-            idle = not waiting and not (self.writer and self.writer.has_progress)
-            closing = self._receive(waiting, timeout=None if idle else max(due - time.monotonic(), 0.0))
+            if waiting or self.writer is None:
+                timeout: float | None = max(next_try - time.monotonic(), 0.0)
+            elif self.writer.has_progress:
+                timeout = max(next_progress - time.monotonic(), 0.0)
+            else:
+                timeout = None
+            closing = self._receive(waiting, timeout)
             if closing or time.monotonic() >= next_try:
                 answered = self._write(waiting, progress=closing or time.monotonic() >= next_progress)
                 now = time.monotonic()
@@ -149,7 +156,8 @@ class Worker:
         try:
             result = job.act(writer)
         except Exception as error:
-            if is_unreachable(error):
+            job.failures += 1
+            if is_unreachable(error) and (job.failures < REPEATS or not writer.answers()):
                 raise
             self._warn("refused", "MLflow at %s refuses %s (%s); %s", self._where, job.what, _brief(error), self._hint)
             logger.debug("%s", job.what, exc_info=True)

@@ -24,15 +24,16 @@ from mlflow.exceptions import MlflowException
 from subband.errors import TrackingError
 from subband.tracking.naming import flat_params, legal_tags, shortened, trial_metrics, trial_name
 from subband.tracking.progress import Progress
-from subband.tracking.registry import register_champion
+from subband.tracking.registry import register_with
 from subband.tracking.sweep_file import FIGURES, REPORT, ChampionEntry, Status, SweepFile
 from subband.tracking.uri import TrackingTarget
+from subband.tracking.view import TAG_PREFIX, outdated_views, ranked_view, view_key
 from subband.trials import TrialRecord
 
 # MLflow's limits of one log_batch call.
 _METRICS_PER_BATCH = 1000
 _PARAMS_PER_BATCH = 100
-_DIGEST_LENGTH = 36
+_DIGEST_LENGTH = 12  # MLflow's limit is 36; the page shows it beside the name
 _PAGE = 1000
 
 _RUN_STATUS: dict[Status, str] = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
@@ -61,6 +62,7 @@ class SweepWriter:
         self.runs: dict[str, str] = {}
         self._written: dict[str, str] = {}  # status by trial id, of children that are completely there
         self._points: dict[int, list[Metric]] = {}  # the parent's progress that is not written yet, by step
+        self._has_view = False
         self.experiment_id = self._find_or_create_experiment(artifact_root)
         parent = self._find_parent()
         if parent is None:
@@ -95,6 +97,9 @@ class SweepWriter:
         self._log_batches(run_id, [Metric(key, value, end, 0) for key, value in metrics.items()], record.params, tags)
         self.client.set_terminated(run_id, _TRIAL_STATUS[record.status], end_time=end)
         self._written[record.trial_id] = record.status
+        if not self._has_view:
+            self.write_view(record.searched)
+            self._has_view = True
         return True
 
     @property
@@ -113,11 +118,20 @@ class SweepWriter:
         """Put a file among the parent's artifacts, under ``group`` (``figures`` or ``report``)."""
         self.client.log_artifact(self.run_id, str(path), group)
 
+    def write_view(self, searched: tuple[str, ...]) -> None:
+        """Save the page's view of this sweep, see :mod:`subband.tracking.view`."""
+        info, now = self.file.info, _milliseconds()
+        content = ranked_view(info.run_name, self.file.sweep_id, self.run_id, info.objectives, searched, now)
+        self.client.set_experiment_tag(self.experiment_id, TAG_PREFIX + view_key(self.file.sweep_id), content)
+        tags = self.client.get_experiment(self.experiment_id).tags
+        for key in outdated_views(tags):
+            self.client.delete_experiment_tag(self.experiment_id, key)
+
     def write_champion(self, entry: ChampionEntry, target: TrackingTarget) -> int:
         """Register a champion, once for each tracking URI; returns its version."""
         if target.uri not in entry.versions:
-            champion = register_champion(
-                Path(entry.model_dir), entry.name, entry.tags, target=target, run_id=self.run_id, loader=entry.loader
+            champion = register_with(
+                self.client, Path(entry.model_dir), entry.name, entry.tags, target, self.run_id, entry.loader
             )
             entry.versions[target.uri] = champion.version
         return entry.versions[target.uri]
@@ -141,6 +155,14 @@ class SweepWriter:
             }
             self._log_batches(self.run_id, tags=tags)
         self.client.set_terminated(self.run_id, _RUN_STATUS[status])
+
+    def answers(self) -> bool:
+        """Whether MLflow answers at all."""
+        try:
+            self.client.search_experiments(max_results=1)
+        except Exception:
+            return False
+        return True
 
     def best_runs(self, count: int) -> list[str]:
         """Run ids of the best complete trials, best first."""
@@ -181,6 +203,7 @@ class SweepWriter:
             "seed": info.seed,
             "weights": info.weights,
             "dataset": info.dataset.name,
+            "dataset_digest": info.dataset.digest,
             "mlflow.user": _user(),
             "mlflow.source.type": "LOCAL",
             "mlflow.source.name": Path(sys.argv[0]).name or "python",

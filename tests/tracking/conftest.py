@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from subband.tracking import TrackingTarget, resolve_tracking
+from subband.tracking.connection import connect, prepare_environment
+
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+STARTUP_SECONDS = 120
+
+
+@pytest.fixture(autouse=True)
+def _no_tracking_uri_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    prepare_environment()
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables and no runs: the migrations take seconds, a copy takes none."""
+    os.environ.update(QUIET)
+    folder = tmp_path_factory.mktemp("empty")
+    client = connect(resolve_tracking(None, folder))
+    client._tracking_client.store.engine.dispose()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def target(empty_database: Path, tmp_path: Path) -> TrackingTarget:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return resolve_tracking(None, tmp_path)
+
+
+class Server:
+    """A real ``mlflow server`` on a free port, which can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(self.port)]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"]
+        command += ["--artifacts-destination", str(self.folder / "served")]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **QUIET})
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=2):
+                    return
+            except OSError:
+                time.sleep(0.2)
+        pytest.fail(f"mlflow server did not start:\n{(self.folder / 'server.log').read_text()}")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def start_server(empty_database: Path) -> Iterator[Callable[[Path], Server]]:
+    """Start a server on a folder's ``mlflow.db``, made from the empty one where there is none."""
+    servers: list[Server] = []
+
+    def start(folder: Path) -> Server:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "mlflow.db").exists():
+            shutil.copy(empty_database, folder / "mlflow.db")
+        servers.append(Server(folder))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
