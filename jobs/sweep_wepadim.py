@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Search WE-PaDiM's wavelet, level, subbands, sigma and regularisation; refit, check and register the winner.
 
-on this machine:    python jobs/sweep_wepadim.py --data mvtec:/data/MVTec --trials 200
-on a cluster:       ray job submit --working-dir . -- python jobs/sweep_wepadim.py --data mvtec:/shared/MVTec
-seconds, no data:   python jobs/sweep_wepadim.py --smoke
+- this machine: `python jobs/sweep_wepadim.py --data mvtec:/data/MVTec --trials 200`
+- a cluster: `ray job submit --working-dir . -- python jobs/sweep_wepadim.py --data mvtec:/shared/MVTec`
+- seconds, no data: `python jobs/sweep_wepadim.py --smoke`
 """
 
 import _checkout  # noqa: F401  # isort: skip  # first: it makes the next imports possible

@@ -1,7 +1,7 @@
 """The final scorer: the only place where labels and masks meet anomaly maps.
 
-Stages see pictures alone; a `Scorer` adds one last stage behind a method's chain that compares maps with the truth. It gives two sets
-of metrics: ``choose``, which selection may look at, and ``report``, on the samples that it may not.
+Stages see pictures alone; a `Scorer` adds one last stage behind a method's chain that compares maps with the truth. It gives
+two sets of metrics: ``choose``, which selection may look at, and ``report``, on the samples that it may not.
 """
 
 from __future__ import annotations

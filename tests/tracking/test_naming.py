@@ -31,10 +31,11 @@ def test_readable_names_are_kept_as_they_are():
         assert legal_key(name) == name
 
 
-def test_a_category_never_lands_in_a_group_of_ours():
-    assert category_prefix("weave") == "weave"
+def test_categories_are_kept_apart_and_sort_behind_the_means():
+    assert category_prefix("weave") == "within/weave"
     assert len({category_prefix(name) for name in ("report", "seconds", "best", "a/b", "a_b")}) == 5
-    assert not {"report", "seconds", "best"} & {category_prefix(name) for name in ("report", "seconds", "best")}
+    names = sorted(trial_metrics(sweeps.trial(0, "haar", 1, "LL", 4.0), with_report=True)[0])
+    assert names[: len(sweeps.METRICS)] == sorted(sweeps.METRICS)
 
 
 def test_params_are_flat_plain_and_cut():
@@ -70,11 +71,11 @@ def test_metrics_keep_choose_and_report_apart_and_leave_out_what_is_no_number():
     metrics, undefined = trial_metrics(record, with_report=True)
     assert metrics["image_auroc"] == record.choose["image_auroc"]
     assert metrics["report/image_auroc"] == record.report["image_auroc"]
-    assert metrics["weave/report/aupro_30"] == record.categories["weave"]["report"]["aupro_30"]
+    assert metrics["within/weave/report/aupro_30"] == record.categories["weave"]["report"]["aupro_30"]
     assert metrics["seconds/backbone"] == 0.8
     assert undefined == ("report/image_ap", "report/image_f1max")
     assert "report/image_ap" not in metrics
-    assert not any(key.startswith("weave/report/") for key in trial_metrics(record, with_report=False)[0])
+    assert not any(key.startswith("within/weave/report/") for key in trial_metrics(record, with_report=False)[0])
 
 
 def test_progress_follows_the_best_in_each_direction_over_complete_trials():

@@ -79,8 +79,8 @@ def test_a_sweep_becomes_a_parent_run_with_a_child_for_each_trial(folder, target
         assert child.data.params["sigma"] == f"{record.params['sigma']:g}"
         assert child.data.metrics["image_auroc"] == record.choose["image_auroc"]
         assert child.data.metrics["report/aupro_30"] == record.report["aupro_30"]
-        assert child.data.metrics["weave/image_ap"] == record.categories["weave"]["choose"]["image_ap"]
-        assert child.data.metrics["weave/report/image_ap"] == record.categories["weave"]["report"]["image_ap"]
+        assert child.data.metrics["within/weave/image_ap"] == record.categories["weave"]["choose"]["image_ap"]
+        assert child.data.metrics["within/weave/report/image_ap"] == record.categories["weave"]["report"]["image_ap"]
         assert child.data.metrics["seconds/gram"] == 0.2
     best = max(records, key=lambda record: record.choose["image_auroc"])
     assert tags["best_run"] == next(c.info.run_id for c in children if c.data.tags["trial_id"] == best.trial_id)
@@ -136,7 +136,7 @@ def test_many_metrics_and_params_are_split_into_legal_batches(folder, target):
     log_sweep(folder, target, [record])
     _, [child] = runs_of(target)
     assert len(child.data.params) == 230
-    assert child.data.metrics["category 79/report/aupro_5"] == record.report["aupro_5"]
+    assert child.data.metrics["within/category 79/report/aupro_5"] == record.report["aupro_5"]
     assert len(child.data.metrics) == 80 * 16 + 16 + 6
 
 

@@ -84,8 +84,9 @@ def test_the_comparison_address_carries_json_lists():
     address = comparison_url("http://host/", ["a", "b"], "7")
     path, query = urlsplit(address).fragment.split("?")
     assert path == "/compare-runs"
-    assert {name: json.loads(values[0]) for name, values in parse_qs(query).items()} == {
+    assert {name: json.loads(values[0]) for name, values in parse_qs(query).items() if name != "workflowType"} == {
         "runs": ["a", "b"],
         "experiments": ["7"],
     }
-    assert experiment_url("http://host", "7") == "http://host/#/experiments/7/runs"
+    assert experiment_url("http://host", "7", "key").startswith("http://host/#/experiments/7/runs?")
+    assert experiment_url("http://host", "7", "key").endswith("&viewStateShareKey=key")

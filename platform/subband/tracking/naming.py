@@ -18,7 +18,6 @@ TAG_LENGTH = 8000
 RUN_NAME_LENGTH = 120
 
 _ILLEGAL = re.compile(r"[^\w.\- /]")
-_OWN_PREFIXES = frozenset({"report", "seconds", "best", "trials"})
 
 
 def legal_key(name: str) -> str:
@@ -34,11 +33,13 @@ def legal_key(name: str) -> str:
 
 
 def category_prefix(category: str) -> str:
-    """The group of a category's metrics, kept apart from our own groups ``report/``, ``seconds/``, ..."""
+    """The group of a category's metrics, ``within/weave``.
+
+    MLflow sorts metrics by name and its comparison shows the first seven: this prefix sorts behind the means, whatever
+    the categories are called, and keeps a category named ``report`` apart from our own group of that name.
+    """
     prefix = legal_key(category)
-    if "/" in category or prefix in _OWN_PREFIXES:
-        return f"{prefix.replace('/', '_')}-{_digest(category)}"
-    return prefix
+    return f"within/{prefix}" if "/" not in category else f"within/{prefix.replace('/', '_')}-{_digest(category)}"
 
 
 def _digest(name: str) -> str:
@@ -106,7 +107,7 @@ def trial_metrics(record: TrialRecord, *, with_report: bool) -> tuple[dict[str, 
     """A trial's metrics under their MLflow keys, and the keys whose value is not a number.
 
     Means over categories come bare (``image_auroc``: what selection looked at) and as ``report/image_auroc``; per
-    category as ``weave/image_auroc`` and ``weave/report/image_auroc``; stage timings as ``seconds/...``.
+    category as ``within/weave/image_auroc`` and ``within/weave/report/image_auroc``; timings as ``seconds/...``.
 
     Args:
         record: the trial.

@@ -201,8 +201,8 @@ def _new_version(
             _save_package(package, model_dir, loader, logged.model_id, run_id)
             client.log_model_artifacts(logged.model_id, str(package))
         client.finalize_logged_model(logged.model_id, "READY")
-        # A database's registry looks up models:/ID, and a model without a run, in MLflow's process-wide tracking URI, which
-        # is the user's to set (a TODO in its create_model_version); so it gets the plain location.
+        # A database's registry looks up models:/ID, and a model without a run, in MLflow's process-wide tracking URI,
+        # which is the user's to set (a TODO in its create_model_version); so it gets the plain location.
         source = f"models:/{logged.model_id}" if target.is_server else logged.artifact_location
         model_id = logged.model_id if target.is_server or run_id else None
         registered = client.create_model_version(name, source, run_id=run_id, tags=tags, model_id=model_id)

@@ -18,6 +18,8 @@ DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"
 DEFAULT_PORT = 5000
 
+# Without it MLflow's page shows the menu of language applications, not that of trained models.
+_WORKFLOW = "workflowType=machine_learning"
 _SQLITE_HEADER = b"SQLite format 3\0"
 
 
@@ -119,8 +121,8 @@ def ui_command(target: TrackingTarget, port: int = DEFAULT_PORT) -> str | None:
 
 def experiment_url(base: str, experiment_id: str, view: str | None = None) -> str:
     """Address of an experiment's table of runs below the page's address ``base``; ``view``: key of a saved view."""
-    query = f"?viewStateShareKey={quote(view)}" if view else ""
-    return f"{base.rstrip('/')}/#/experiments/{quote(experiment_id)}/runs{query}"
+    query = f"&viewStateShareKey={quote(view)}" if view else ""
+    return f"{base.rstrip('/')}/#/experiments/{quote(experiment_id)}/runs?{_WORKFLOW}{query}"
 
 
 def comparison_url(base: str, run_ids: Iterable[str], experiment_id: str) -> str:
@@ -132,4 +134,4 @@ def comparison_url(base: str, run_ids: Iterable[str], experiment_id: str) -> str
         experiment_id: the experiment they belong to.
     """
     runs, experiments = (quote(json.dumps(list(ids))) for ids in (run_ids, [experiment_id]))
-    return f"{base.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}"
+    return f"{base.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}&{_WORKFLOW}"
