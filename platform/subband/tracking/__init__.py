@@ -3,7 +3,7 @@
 MLflow itself (seconds to import) is loaded when it is first needed, so importing this package costs nothing.
 """
 
-from subband.tracking.download import download_model
+from subband.tracking.download import download_model, read_model_file
 from subband.tracking.push import Pushed, push
 from subband.tracking.registry import Champion, list_champions, register_champion
 from subband.tracking.sweep_file import DatasetInfo, SweepInfo
@@ -22,6 +22,7 @@ __all__ = [
     "experiment_url",
     "list_champions",
     "push",
+    "read_model_file",
     "register_champion",
     "resolve_tracking",
     "ui_command",

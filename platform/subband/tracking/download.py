@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,26 +35,62 @@ def download_model(uri: str, target: TrackingTarget, into: Path | None = None) -
     Raises:
         TrackingError: the URI is malformed, nothing has that name (near matches are named), or the files are gone.
     """
+    if into is not None and into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise TrackingError(f"cannot copy {uri} into {into}: it is not an empty folder")
+    if into is not None:
+        with tempfile.TemporaryDirectory(prefix="subband-download-") as passing:
+            shutil.copytree(_fetch(uri, target, passing), into, dirs_exist_ok=True)
+        return into
+    return _fetch(uri, target, None)
+
+
+def read_model_file(uri: str, name: str, target: TrackingTarget) -> bytes:
+    """One small file of the detector behind a model URI; its weights are not fetched.
+
+    Args:
+        uri: as for :func:`download_model`.
+        name: the file's name in the detector's folder, for instance ``model.json``.
+        target: the registry.
+
+    Raises:
+        TrackingError: as for :func:`download_model`, or the detector has no such file.
+    """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
-    if into is not None and into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise TrackingError(f"cannot copy {uri} into {into}: it is not an empty folder")
+    with answering(target):
+        location = _artifact_uri(connect(target), uri)
+    with tempfile.TemporaryDirectory(prefix="subband-download-") as folder:
+
+        def fetch(path: str) -> Path:
+            whole = f"{location.rstrip('/')}/{path}"
+            return Path(download_artifacts(artifact_uri=whole, tracking_uri=target.uri, dst_path=folder))
+
+        try:
+            flavour = Model.load(str(fetch("MLmodel"))).flavors["python_function"]
+            return fetch(f"{flavour['data']}/{name}").read_bytes()
+        except (MlflowException, OSError, KeyError) as error:
+            raise TrackingError(f"cannot fetch {name} of {uri} from {location}: {error}") from error
+
+
+def _fetch(uri: str, target: TrackingTarget, folder: str | None) -> Path:
+    """The detector's folder: where it lies, or copied below ``folder``."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
     with answering(target):
         location = _artifact_uri(connect(target), uri)
     try:
-        local = Path(download_artifacts(artifact_uri=location, tracking_uri=target.uri))
+        local = Path(download_artifacts(artifact_uri=location, tracking_uri=target.uri, dst_path=folder))
         flavour = Model.load(str(local)).flavors["python_function"]
         detector = local / str(flavour["data"])
     except (MlflowException, OSError, KeyError) as error:
         raise TrackingError(f"cannot fetch the files of {uri} from {location}: {error}") from error
     if not detector.is_dir():
         raise TrackingError(f"{uri} is not a detector of this platform: {location} has no folder {flavour['data']!r}")
-    if into is None:
-        return detector
-    shutil.copytree(detector, into, dirs_exist_ok=True)
-    return into
+    return detector
 
 
 def _artifact_uri(client: MlflowClient, uri: str) -> str:

@@ -1,0 +1,144 @@
+"""What the server is asked and what it answers, as models: validation and the page ``/docs`` come from them."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PredictOptions(BaseModel):
+    """Query of a prediction."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float | None = Field(
+        None, allow_inf_nan=False, description="Decide with this threshold instead of the calibrated one."
+    )
+    fpr: float | None = Field(
+        None, gt=0, lt=1, description="Decide with the threshold for this share of false alarms among good pictures."
+    )
+    map: Literal["none", "values", "png"] | None = Field(
+        None,
+        description="none: no map (the default). values: the map's numbers in the JSON. png: instead of JSON, the picture with its "
+        "map laid over it, also chosen by `Accept: image/png`.",
+    )
+
+
+class ImageSize(BaseModel):
+    """Size of the posted picture in pixels."""
+
+    width: int
+    height: int
+
+
+class Frame(BaseModel):
+    """Where the anomaly map lies on the picture."""
+
+    size: int = Field(description="Side of the map, S.")
+    box: tuple[float, float, float, float] = Field(
+        description="Left, top, right, bottom of the part of the picture that the map covers, in pixels of the picture."
+    )
+
+
+class MapValues(BaseModel):
+    """An anomaly map: ``numpy.frombuffer(base64.b64decode(data), dtype).reshape(shape)``; row by row."""
+
+    dtype: Literal["<f4"] = "<f4"
+    shape: tuple[int, int]
+    encoding: Literal["base64"] = "base64"
+    data: str
+
+    @classmethod
+    def of(cls, map_SS: np.ndarray) -> MapValues:
+        """The values of a map (S, S)."""
+        data = base64.b64encode(np.ascontiguousarray(map_SS, dtype="<f4").tobytes()).decode("ascii")
+        return cls(shape=(map_SS.shape[0], map_SS.shape[1]), data=data)
+
+
+class PictureAnswer(BaseModel):
+    """Answer for one picture."""
+
+    score: float = Field(description="Anomaly score, higher is worse.")
+    threshold: float = Field(description="What the score was compared with.")
+    defective: bool = Field(description="Whether the score is above the threshold.")
+    rule: str = Field(description="How the threshold was chosen.")
+    image_size: ImageSize
+    frame: Frame
+    map: MapValues | None = Field(None, description="With ?map=values.")
+
+
+class FileAnswer(PictureAnswer):
+    """Answer for one file of a form."""
+
+    file: str
+
+
+class _Head(BaseModel):
+    name: str
+    version: str = Field(description="Version of the model that answered.")
+    method: str
+    seconds: float = Field(description="From the arrival of the request to the answer.")
+
+
+class Answer(_Head, PictureAnswer):
+    """Answer to a picture sent as the body."""
+
+
+class FormAnswer(_Head):
+    """Answer to a form: one prediction a file, in the form's order."""
+
+    predictions: list[FileAnswer]
+
+
+class ModelAnswer(BaseModel):
+    """One model that is served."""
+
+    name: str
+    version: str = Field(description="Registered version, or the hash of a saved folder.")
+    source: Literal["registry", "folder"]
+    loaded: bool = Field(description="Whether it is in memory; otherwise the first request loads it.")
+    predict: str = Field(description="Path to post pictures to.")
+    method: str | None = None
+    category: str | None = None
+    dataset: str | None = None
+    selection: str | None = Field(None, description="Which labels chose its params.")
+    threshold: float | None = None
+    rule: str | None = Field(None, description="How the threshold was chosen.")
+    f1_threshold: float | None = Field(None, description="Threshold of the highest F1 on labelled pictures.")
+    good_scores: int | None = Field(None, description="Scores of good pictures that ?fpr= chooses from.")
+    params: dict[str, Any] | None = None
+    about: dict[str, Any] | None = Field(None, description="What was saved with it: data, fingerprint, versions.")
+    problem: str | None = Field(None, description="Why its description cannot be read.")
+
+
+class ModelsAnswer(BaseModel):
+    """Every model that is served."""
+
+    models: list[ModelAnswer]
+    troubles: dict[str, str] = Field(description="Sources that do not answer at the moment, and why.")
+
+
+class HealthAnswer(BaseModel):
+    """Whether predictions can be answered now."""
+
+    healthy: bool
+    reason: str
+    models: int
+    loaded: list[str]
+    troubles: dict[str, str]
+
+
+class ErrorBody(BaseModel):
+    """What was wrong."""
+
+    type: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer with a status of 400 or more."""
+
+    error: ErrorBody

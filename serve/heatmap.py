@@ -1,0 +1,70 @@
+"""Anomaly maps laid over the picture that was posted, at its own size."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+from subband.data import Preprocess
+from subband.methods import Calibration
+
+COLOURS = "inferno"  # as in the report's galleries
+OPACITY = 0.8
+
+Box = tuple[float, float, float, float]
+
+
+def inspected_box(preprocess: Preprocess, width: int, height: int) -> Box:
+    """The part of a picture that its anomaly map covers: left, top, right, bottom in pixels of the picture.
+
+    With ``stretch`` it is the whole picture; with ``crop`` what the centre crop keeps.
+    """
+    if preprocess.framing == "stretch":
+        return (0.0, 0.0, float(width), float(height))
+    shorter, side = min(width, height), preprocess.image_size
+    resized_width, resized_height = preprocess.resize * width // shorter, preprocess.resize * height // shorter
+    left, top = round((resized_width - side) / 2), round((resized_height - side) / 2)
+    across, down = width / resized_width, height / resized_height
+    return (left * across, top * down, (left + side) * across, (top + side) * down)
+
+
+def colour_scale(calibration: Calibration, threshold: float, map_SS: np.ndarray) -> tuple[float, float]:
+    """Map values that are drawn transparent and fully coloured.
+
+    The scale is one for all pictures of a model: it starts at the lowest score of a good picture, and the threshold lies in its
+    middle. Where the threshold lies below that (given by hand), it starts at the map's own lowest value.
+    """
+    low = min(calibration.good_scores, default=threshold)
+    if low >= threshold:
+        low = min(float(map_SS.min()), threshold)
+    half = max(threshold - low, 1e-6 * max(abs(threshold), 1.0))
+    return low, low + 2 * half
+
+
+def overlay_png(picture: Image.Image, map_SS: np.ndarray, box: Box, scale: tuple[float, float]) -> bytes:
+    """The picture in grey with the anomaly map over it, as PNG of the picture's size.
+
+    Args:
+        picture: RGB, any size.
+        map_SS: float32 (S, S), higher is worse.
+        box: the part of the picture that the map covers, from `inspected_box`.
+        scale: values drawn transparent and fully coloured, from `colour_scale`.
+    """
+    low, high = scale
+    heat_SS = np.clip((map_SS.astype(np.float64) - low) / (high - low), 0, 1)
+    left, top, right, bottom = (round(edge) for edge in box)
+    inspected = Image.fromarray(np.rint(255 * heat_SS).astype(np.uint8)).resize(
+        (max(right - left, 1), max(bottom - top, 1)), Image.Resampling.BILINEAR
+    )
+    # 8-bit pictures throughout: a posted picture may have 100 million pixels.
+    heat = Image.new("L", picture.size, 0)
+    heat.paste(inspected, (left, top))
+    opacity = heat.point([round(OPACITY * value) for value in range(256)])
+    heat.putpalette(np.rint(255 * colormaps[COLOURS](np.arange(256))[:, :3]).astype(np.uint8).tobytes())
+    blended = Image.composite(heat.convert("RGB"), picture.convert("L").convert("RGB"), opacity)
+    encoded = io.BytesIO()
+    blended.save(encoded, "PNG", compress_level=3)
+    return encoded.getvalue()

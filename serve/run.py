@@ -1,0 +1,154 @@
+#!/usr/bin/env python
+"""Serve champions and saved detectors over HTTP, and say what to type to ask them.
+
+the champions of this machine:   python serve/run.py
+a folder of saved detectors:     python serve/run.py --models-dir ~/.subband/runs/SWEEP/champions
+a team's registry:               python serve/run.py --tracking-uri http://mlflow.example:5000 --host 0.0.0.0
+
+With RAY_ADDRESS set it joins that cluster; else it starts a Ray of its own. New champions are picked up while it runs;
+Ctrl-C ends it.
+"""
+
+import _checkout  # type: ignore[import-not-found]  # noqa: F401  # isort: skip  # first: it makes the next imports possible
+
+import logging
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from pydantic import Field, create_model
+from rich.console import Console
+
+from serve.settings import ServeSettings, make_settings
+from subband.errors import ParamsError, SubbandError
+
+START_SECONDS = 120
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until interrupted; returns the exit status."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    given = tyro.cli(_flags(), prog="serve/run.py", description=__doc__, args=argv)
+    values = {name: value for name, value in given.model_dump().items() if value is not None}
+    host, port = values.pop("host"), values.pop("port")
+    try:
+        settings = make_settings(values)
+        _check_port(host, port)
+        _serve(console, settings, values, host, port)
+    except SubbandError as error:
+        console.print(f"error: {error}", style="bold red")
+        return 1
+    return 0
+
+
+def _flags() -> type[Any]:
+    """Flags of the settings, all optional: what is left out comes from the environment, else from the default."""
+    fields: dict[str, Any] = {
+        "host": (
+            str,
+            Field("127.0.0.1", description="Address to listen at; 0.0.0.0 for every network of this machine."),
+        ),
+        "port": (int, Field(8000, ge=1, le=65535, description="Port to listen at.")),
+    }
+    for name, field in ServeSettings.model_fields.items():
+        hint = f"(default: {field.default})" if field.default is not None else "(default: see above)"
+        annotation = Annotated[field.rebuild_annotation() | None, tyro.conf.arg(help_behavior_hint=hint)]  # type: ignore[valid-type]
+        fields[name] = (annotation, Field(None, description=field.description))
+    flags: Any = create_model("Flags", **fields)
+    return flags  # type: ignore[no-any-return]
+
+
+def _check_port(host: str, port: int) -> None:
+    """Serve's own report of a busy port is a long traceback.
+
+    Raises:
+        ParamsError: the port is taken, or this machine has no such address.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ParamsError(
+                f"cannot listen at {host}:{port}: {error.strerror}; give another --port or --host"
+            ) from error
+
+
+def _connect() -> str:
+    """Start or join Ray, with this checkout importable in every replica; what was done, for the person."""
+    import ray
+
+    root = Path(__file__).resolve().parents[1]
+    if address := os.environ.get("RAY_ADDRESS"):
+        modules = [str(root / "platform" / "subband"), str(root / "serve")]
+        ray.init(runtime_env={"py_modules": modules}, logging_level=logging.ERROR)
+        return f"joined the cluster at {address}"
+    paths = [str(root), str(root / "platform"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR)
+    return "a local one (RAY_ADDRESS is not set)"
+
+
+def _serve(console: Console, settings: ServeSettings, values: dict[str, Any], host: str, port: int) -> None:
+    from ray import serve as ray_serve
+    from ray.serve.config import HTTPOptions
+    from ray.serve.schema import LoggingConfig
+
+    from serve.app import build
+
+    for what, where in (("folder", settings.models_dir), ("registry", settings.tracking_uri)):
+        if where is not None:
+            console.print(f"{what}: {where}")
+    console.print(f"ray: {_connect()}")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    try:
+        ray_serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=quiet)
+        ray_serve.run(build(values), name="subband", logging_config=quiet)
+        _advise(console, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
+        while not ended.wait(1.0):
+            pass
+    except KeyboardInterrupt:
+        pass
+    finally:
+        console.print("closing")
+        ray_serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _advise(console: Console, url: str) -> None:
+    """Say what is served and how to ask."""
+    import httpx
+
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            found = httpx.get(f"{url}/v1/models", timeout=60).raise_for_status().json()
+            break
+        except httpx.HTTPError as error:
+            if time.monotonic() > deadline:
+                raise SubbandError(f"{url} does not answer: {error}") from error
+            time.sleep(0.2)
+    for trouble in found["troubles"].values():
+        console.print(f"note: {trouble}")
+    if not found["models"]:
+        console.print("no model yet: run `make sweep`; its champions are picked up while this runs")
+    for model in found["models"]:
+        threshold = f", threshold {model['threshold']:.4g}" if model["threshold"] is not None else ""
+        console.print(f"\n{model['name']} version {model['version']} ({model['method']}{threshold})")
+        address = shlex.quote(f"{url}{model['predict']}")
+        console.print(f"  curl --data-binary @picture.png {address}")
+        console.print(f"  curl --data-binary @picture.png -H 'Accept: image/png' -o heatmap.png {address}")
+    console.print(f"\n{url}/v1/models lists them, {url}/docs explains every option; Ctrl-C ends")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
