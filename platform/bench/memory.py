@@ -3,8 +3,8 @@
 - `python platform/bench/memory.py`
 - `python platform/bench/memory.py --pictures 391 --test 110 --grid 14`
 
-Both the published grid (7 x 7) and the default one (14 x 14) are measured, level 1, all subbands; the target is below 6 GB. Anonymous
-memory is what the process holds itself; resident memory also counts the store's mapped files, which the system can drop at any time.
+The published grid (7 x 7) and the default one (14 x 14) are measured, level 1, all subbands; the target is below 6 GB. Anonymous
+memory is what the process holds itself; resident memory also counts the store's mapped files, which the system may drop.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ def _saved(folder: Path, given: SweepSettings) -> tuple[SweepSettings, dict[str,
     """The resumed sweep's own settings; only budgets and places may be given anew."""
     content = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
     kept = SweepSettings.model_validate(content["settings"])
-    default = SweepSettings()
+    default = SweepSettings.model_validate({})
     anew: dict[str, Any] = {"resume": given.resume}
     for name in ("trials", "minutes", "workers", "tracking_uri", "top"):
         if getattr(given, name) != getattr(default, name):
