@@ -44,8 +44,8 @@ method = get_method("wepadim")
 params = make_params(method, {{"weights": "random:0", "subbands": "LL+LH+HL+HH", "level": 1, "grid": {grid!r}}})
 bench = CategoryBench(dataset.category(dataset.categories[0]), "test", 0, Store({store!r}))
 found = bench.evaluate(method, params)
-print(json.dumps({{"anonymous_gb": peak * 1024 / 1e9, "resident_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
-                  "seconds": dict(found.seconds), "form": found.form}}))
+resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+print(json.dumps({{"resident_gb": resident, "anonymous_gb": peak * 1024 / 1e9, "seconds": dict(found.seconds), "form": found.form}}))
 """
 
 

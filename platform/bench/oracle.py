@@ -1,7 +1,8 @@
 """WE-PaDiM the straightforward way, every configuration from scratch, in the primal form: what the benches compare with.
 
 Nothing is shared and nothing is clever: pictures are decoded, the backbone is run, the wavelet transform is applied, a D x D
-covariance per grid position is factorised, maps are upsampled and filtered pixel by pixel, and metrics come from scikit-learn and a plain AU-PRO.
+covariance per grid position is factorised, maps are upsampled and filtered pixel by pixel, and metrics come from scikit-learn and
+a plain AU-PRO.
 """
 
 from __future__ import annotations
