@@ -174,36 +174,42 @@ def _resize_rows(operator: Tensor, rows: int, antialias: bool) -> Tensor:
 def gridded_subbands(
     maps: Tensor, wavelet: str, level: int, cells: tuple[int, int], antialias: bool
 ) -> dict[str, Tensor]:
-    """All four subbands of a layer on one grid, by two matrix products.
+    """All four subbands of a layer on one grid, grid position first, by two matrix products.
 
     Args:
         maps: (N, C, H, W) feature maps of one layer.
         wavelet: a discrete wavelet of pywt.
         level: number of levels.
-        cells: the grid (height, width).
+        cells: the grid (height, width); P = height * width positions, row by row.
         antialias: whether reductions are low-pass filtered first.
 
     Returns:
-        By subband name: ``LL`` (N, C, h, w), others (N, C * level, h, w), finest level first; equal to transforming with
+        By subband name: ``LL`` (P, N, C), others (P, N, C * level), finest level first; equal to transforming with
         `wavelet_subbands` and resizing with `resize_maps`, to rounding.
     """
     images, channels, height, width = maps.shape
     rows = axis_operators(height, wavelet, level, cells[0], antialias)
     columns = axis_operators(width, wavelet, level, cells[1], antialias)
-    needed = [columns.low, *(operator for pair in columns.details for operator in pair)]
-    # One product with all column operators; then (pixels along the height last) one product a subband with its row operator.
-    along_width = maps.reshape(-1, width) @ torch.cat(needed).T.to(maps.device)
-    by_operator = (
-        along_width.reshape(images, channels, height, len(needed), cells[1]).permute(3, 0, 1, 4, 2).contiguous()
-    )
 
-    def subband(row_operator: Tensor, column_index: int) -> Tensor:
-        return (by_operator[column_index] @ row_operator.T.to(maps.device)).transpose(2, 3)
+    def along_width(operator: Tensor) -> Tensor:
+        product = maps.reshape(-1, width) @ operator.T.to(maps.device)
+        # Height first and channels last: then the second product leaves the positions in front, and no map is moved again.
+        moved = product.reshape(images, channels, height, cells[1]).permute(2, 3, 0, 1)
+        return moved.reshape(height, cells[1] * images * channels)
 
-    out: dict[str, list[Tensor]] = {"LL": [subband(rows.low, 0)], "LH": [], "HL": [], "HH": []}
-    for step, (row_low, row_high) in enumerate(rows.details):
-        column_low, column_high = 1 + 2 * step, 2 + 2 * step
-        out["LH"].append(subband(row_high, column_low))
-        out["HL"].append(subband(row_low, column_high))
-        out["HH"].append(subband(row_high, column_high))
-    return {name: parts[0] if len(parts) == 1 else torch.cat(parts, dim=1) for name, parts in out.items()}
+    def along_height(operator: Tensor, narrowed: Tensor) -> Tensor:
+        return (operator.to(maps.device) @ narrowed).reshape(cells[0] * cells[1], images, channels)
+
+    out: dict[str, list[Tensor]] = {
+        "LL": [along_height(rows.low, along_width(columns.low))],
+        "LH": [],
+        "HL": [],
+        "HH": [],
+    }
+    for (row_low, row_high), (column_low, column_high) in zip(rows.details, columns.details, strict=True):
+        narrowed = along_width(column_low)
+        out["LH"].append(along_height(row_high, narrowed))
+        narrowed = along_width(column_high)
+        out["HL"].append(along_height(row_low, narrowed))
+        out["HH"].append(along_height(row_high, narrowed))
+    return {name: parts[0] if len(parts) == 1 else torch.cat(parts, dim=2) for name, parts in out.items()}

@@ -61,13 +61,13 @@ def layer_positions(
         antialias: whether reductions are low-pass filtered first.
 
     Returns:
-        By subband name (P, N, C') float32, C' = C for LL and C * level for the others. Channel order does not matter to the
-        distances, so it is the cheapest one; the tensors are views, and copied once by whoever needs them contiguous.
+        By subband name (P, N, C') float32, C' = C for LL and C * level for the others, finest level first. The channel order
+        differs from `embed`'s, which does not matter to the distances.
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in SUBBANDS}
     for batch in batches:
         maps = torch.tensor(batch) if isinstance(batch, np.ndarray) else batch
         bands = gridded_subbands(maps, wavelet, level, (side, side), antialias)
         for name, band in bands.items():
-            parts[name].append(band.flatten(2))
-    return {name: torch.cat(maps).permute(2, 0, 1) for name, maps in parts.items()}
+            parts[name].append(band)
+    return {name: torch.cat(vectors, dim=1) for name, vectors in parts.items()}
