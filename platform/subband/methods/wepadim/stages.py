@@ -32,7 +32,7 @@ from subband.nn.wavelets import SUBBANDS
 from subband.stages import Chain, Chunk, ParamView, Stage, Upstream
 
 FEATURE_BATCH = 16
-GRAM_LIMIT_BYTES = 4e9
+GRAM_LIMIT_BYTES = 2e9
 """Above this the inner products of all (layer, subband) pairs cost more to keep than the vectors they come from."""
 
 
