@@ -46,13 +46,15 @@ def connect() -> tuple[str, str]:
         spaces = package.parents[1] / "search_spaces"
         modules = [str(package)] + ([str(spaces)] if spaces.is_dir() else [])
         ray.init(runtime_env={"py_modules": modules, "env_vars": worker_environment()}, log_to_driver=False)
-        return (
-            f"{int(ray.cluster_resources().get('CPU', 0))} CPUs",
-            f"joined the cluster at {os.environ['RAY_ADDRESS']}",
-        )
+        return _size(), f"joined the cluster at {os.environ['RAY_ADDRESS']}"
     paths = [str(package.parent), str(package.parents[1])]
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
     sys.path[:0] = [path for path in paths if path not in sys.path]
     os.environ.update(worker_environment())
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    return f"{int(ray.cluster_resources().get('CPU', 0))} CPUs", "no RAY_ADDRESS: a local Ray for this run"
+    return _size(), "no RAY_ADDRESS: a local Ray for this run"
+
+
+def _size() -> str:
+    resources = ray.cluster_resources()
+    return f"{resources.get('CPU', 0):.0f} CPUs, {resources.get('GPU', 0):.0f} GPUs"

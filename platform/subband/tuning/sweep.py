@@ -143,12 +143,15 @@ def _tune(
     cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
     workers = min(settings.workers or cpus, count)
     threads = max(1, cpus // workers) if settings.workers else 1
+    gpus = min(float(ray.cluster_resources().get("GPU", 0)), workers)
     searched = _searched(plan, points)
     callback = TrialEnds(plan.folder, len(result.records), searched, len(plan.dataset.categories), hand_on)
     stoppers: list[Any] = [StopWhenHopeless()]
     if settings.minutes is not None:
         stoppers.append(Deadline(settings.minutes * 60))
-    trainable = tune.with_resources(tune.with_parameters(StageTrial, plan=_trial_plan(plan, threads)), {"CPU": threads})
+    trainable = tune.with_resources(
+        tune.with_parameters(StageTrial, plan=_trial_plan(plan, threads)), {"CPU": threads, "GPU": gpus / workers}
+    )
     options: dict[str, Any] = {"reuse_actors": True, "max_concurrent_trials": workers}
     if points is not None:
         space = {"point": tune.grid_search(points)}

@@ -45,14 +45,19 @@ def _images(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Ch
 
 @torch.inference_mode()
 def _features(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
-    backbone = Backbone(params.backbone, params.weights)
+    # Ray shows a worker only the GPU share that its trial was given; TF32 would round features to 1e-3.
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    backbone = Backbone(params.backbone, params.weights).to(device)
     images = upstream()
     for role in ("fit", "query"):
         for chunk in images.batches(role):
             for start in range(0, max(len(chunk), 1), FEATURE_BATCH):
                 batch = torch.tensor(chunk[start : start + FEATURE_BATCH]).float() / 255
-                taps = backbone(batch)
-                yield {f"{role}.{tap.name}": maps.numpy() for tap, maps in zip(backbone.spec.taps, taps, strict=True)}
+                with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                    taps = backbone(batch.to(device))
+                yield {
+                    f"{role}.{tap.name}": maps.cpu().numpy() for tap, maps in zip(backbone.spec.taps, taps, strict=True)
+                }
 
 
 def _side(params: ParamView, layer_sides: list[int]) -> int:
