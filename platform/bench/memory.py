@@ -45,7 +45,8 @@ params = make_params(method, {{"weights": "random:0", "subbands": "LL+LH+HL+HH",
 bench = CategoryBench(dataset.category(dataset.categories[0]), "test", 0, Store({store!r}))
 found = bench.evaluate(method, params)
 resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-print(json.dumps({{"resident_gb": resident, "anonymous_gb": peak * 1024 / 1e9, "seconds": dict(found.seconds), "form": found.form}}))
+held = peak * 1024 / 1e9
+print(json.dumps({{"resident_gb": resident, "anonymous_gb": held, "form": found.form}}))
 """
 
 

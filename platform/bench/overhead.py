@@ -4,8 +4,8 @@
 - `python platform/bench/overhead.py --data mvtec:/data/MVTec?categories=leather --trials 96`
 
 One sweep fills a store. Then an exact grid runs over that store, so that its trials are nearly all overhead: wall seconds between
-the first and the last ended trial, times the workers, less the seconds inside stages, per trial (target: below 100 ms). The grid runs
-without and with MLflow (sqlite), twice each; all start from a store without metrics, so that trials do real work.
+the first and the last ended trial, times the workers, less the seconds inside stages, per trial (target: below 100 ms). The grid
+runs without and with MLflow (sqlite), twice each; all start from a store without metrics, so that trials do real work.
 """
 
 from __future__ import annotations
