@@ -34,7 +34,8 @@ class TrialRecord(BaseModel):
         error: the failure's message, for ``failed``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An undefined metric is NaN, which JSON would otherwise turn into null, and null could not be read again.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     trial_id: str
     number: int

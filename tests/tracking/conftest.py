@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -81,18 +81,11 @@ class Server:
 
 
 @pytest.fixture
-def start_server(empty_database: Path) -> Iterator[Callable[[Path], Server]]:
-    """Start a server on a folder's ``mlflow.db``, made from the empty one where there is none."""
-    servers: list[Server] = []
-
-    def start(folder: Path) -> Server:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "mlflow.db").exists():
-            shutil.copy(empty_database, folder / "mlflow.db")
-        servers.append(Server(folder))
-        servers[-1].start()
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
+def server(empty_database: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server, not started yet, on the empty database in ``tmp_path / "runs"``."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    shutil.copy(empty_database, folder / "mlflow.db")
+    server = Server(folder)
+    yield server
+    server.stop()

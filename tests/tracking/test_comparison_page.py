@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from subband.tracking import SweepLog, resolve_tracking
 from subband.trials import append_record
 from tests.tracking import sweeps
+from tests.tracking.conftest import Server
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -75,8 +76,8 @@ def page(tmp_path: Path) -> Iterator[Page]:
     driver.quit()
 
 
-def test_the_pages_show_the_trials_of_a_sweep(tmp_path: Path, start_server: Callable, page: Page):
-    server = start_server(tmp_path / "runs")
+def test_the_pages_show_the_trials_of_a_sweep(tmp_path: Path, server: Server, page: Page):
+    server.start()
     target = resolve_tracking(None, tmp_path / "runs")  # the sweep writes to the file that the page reads
     folder = tmp_path / "sweep"
     records = sweeps.trials(12)

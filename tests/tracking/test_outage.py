@@ -55,8 +55,8 @@ def test_a_server_that_was_never_there_costs_one_warning(tmp_path, caplog):
         push(folder)
 
 
-def test_a_server_that_dies_in_the_middle_gets_the_rest_later(tmp_path, start_server, caplog, capsys):
-    server = start_server(tmp_path / "server")
+def test_a_server_that_dies_in_the_middle_gets_the_rest_later(tmp_path, server, caplog, capsys):
+    server.start()
     folder = tmp_path / "sweep"
     target = resolve_tracking(server.url, tmp_path)
     records = sweeps.trials(8)
@@ -99,9 +99,7 @@ def test_a_server_that_dies_in_the_middle_gets_the_rest_later(tmp_path, start_se
     assert len(children_of(server.url, run_id)) == 8
 
 
-def test_a_server_that_comes_back_during_the_sweep_gets_everything_from_the_log_itself(tmp_path, start_server, caplog):
-    server = start_server(tmp_path / "server")
-    server.stop()
+def test_a_server_that_comes_back_during_the_sweep_gets_everything_from_the_log_itself(tmp_path, server, caplog):
     folder = tmp_path / "sweep"
     target = resolve_tracking(server.url, tmp_path)
     with caplog.at_level(logging.INFO, logger="subband"), SweepLog(folder, sweeps.info(), target) as log:

@@ -91,12 +91,14 @@ def test_versions_grow_the_alias_follows_and_the_same_files_stay_one_version(tar
     assert list_champions(target) == [again]
 
 
-def test_only_plain_files_are_registered(target, model_dir, tmp_path):
+def test_only_plain_files_are_registered(target, model_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(model_dir)  # without a tracking URI of its own MLflow would make a database here
     champion = register_champion(model_dir, "colour", {}, target=target, loader=LOADER)
     package = download_model(champion.uri, target).parents[1]
     files = {path.suffix or path.name for path in package.rglob("*") if path.is_file()}
     assert files == {".safetensors", ".json", ".yaml", ".txt", "MLmodel"}
     assert package.is_relative_to(tmp_path / "mlartifacts")
+    assert sorted(path.name for path in model_dir.iterdir()) == ["detector.json", "detector.safetensors"]
 
 
 def test_a_model_is_fetched_by_alias_version_id_and_run(target, model_dir, tmp_path):

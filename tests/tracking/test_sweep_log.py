@@ -280,6 +280,16 @@ def test_push_gives_a_killed_sweep_its_end_and_completes_a_half_written_trial(fo
     assert [child.info.status for child in children] == ["FINISHED"] * 3
 
 
+def test_undefined_metrics_survive_the_ledger(folder, target):
+    record = sweeps.trial(0, "haar", 1, "LL", 4.0)
+    record = record.model_copy(update={"choose": {**record.choose, "pixel_ap": math.nan, "aupro_5": math.inf}})
+    with SweepLog(folder, sweeps.info(), target):
+        append_record(folder, record)  # the process dies before it logs the trial
+    assert push(folder).new_trials == 1
+    _, [child] = runs_of(target)
+    assert child.data.tags["undefined_metrics"] == "pixel_ap, aupro_5"
+
+
 def test_push_needs_a_sweep(tmp_path):
     with pytest.raises(TrackingError, match=r"has no sweep\.json"):
         push(tmp_path)

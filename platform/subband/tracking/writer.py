@@ -82,7 +82,6 @@ class SweepWriter:
             self._points[step] = [Metric(key, value, now, step) for key, value in points.items()]
         if self._written.get(record.trial_id) == record.status:
             return False
-        run_id, start = self._child(record)
         metrics, undefined = trial_metrics(record, with_report=self.file.info.selection != "test")
         tags: dict[str, str] = {"trial_status": record.status}
         if record.status == "stopped":
@@ -93,6 +92,7 @@ class SweepWriter:
             tags["undefined_metrics"] = ", ".join(undefined)
         if record.notes:
             tags["notes"] = "\n".join(record.notes)
+        run_id, start, tags = self._child(record, tags)
         end = start + _trial_milliseconds(record)
         self._log_batches(run_id, [Metric(key, value, end, 0) for key, value in metrics.items()], record.params, tags)
         self.client.set_terminated(run_id, _TRIAL_STATUS[record.status], end_time=end)
@@ -255,11 +255,11 @@ class SweepWriter:
             if not token:
                 return
 
-    def _child(self, record: TrialRecord) -> tuple[str, int]:
-        """The child run of a trial (id and start in ms since 1970), created where there is none."""
+    def _child(self, record: TrialRecord, outcome: dict[str, str]) -> tuple[str, int, dict[str, str]]:
+        """The child run of a trial, created where there is none: its id, its start in ms since 1970, tags it lacks."""
         if record.trial_id in self.runs:
             run = self.client.get_run(self.runs[record.trial_id])
-            return str(run.info.run_id), int(run.info.start_time)
+            return str(run.info.run_id), int(run.info.start_time), outcome
         info = self.file.info
         name = trial_name(record, info.trial_name)
         tags = {
@@ -271,11 +271,12 @@ class SweepWriter:
             "method": info.method,
             "selection": info.selection,
             "searched": ", ".join(record.searched),
+            **outcome,
         }
         start = _milliseconds() - _trial_milliseconds(record)
         run = self.client.create_run(self.experiment_id, start_time=start, tags=legal_tags(tags), run_name=name)
         self.runs[record.trial_id] = str(run.info.run_id)
-        return self.runs[record.trial_id], start
+        return self.runs[record.trial_id], start, {}
 
     def _log_batches(
         self,
