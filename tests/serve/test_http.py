@@ -20,6 +20,7 @@ from ray import serve as ray_serve
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
+import serve.app
 from serve.app import build
 from subband.methods import Calibration, load, set_calibration
 from subband.tracking import TrackingTarget, register_champion, resolve_tracking
@@ -55,7 +56,9 @@ def server(tmp_path_factory, models_dir):
         down = f"http://127.0.0.1:{free_port()}"
         try:
             up = ray_serve.RunTarget(build({**common, "tracking_uri": target.uri}), name="up", route_prefix="/")
-            cut_off = ray_serve.RunTarget(build({**common, "tracking_uri": down}), name="down", route_prefix="/down")
+            for name, value in {**common, "tracking_uri": down, "max_pictures": 1}.items():
+                patch.setenv(f"SUBBAND_SERVE_{name.upper()}", str(value))
+            cut_off = ray_serve.RunTarget(serve.app.app, name="down", route_prefix="/down")
             ray_serve.run_many([up, cut_off])
             yield Server(f"http://127.0.0.1:{port}", target, folder)
         finally:
@@ -325,15 +328,21 @@ def test_without_its_registry_a_server_answers_for_the_rest(client, detectors, p
     assert client.get("/down/healthz").status_code == 200
 
 
+def test_the_app_itself_takes_its_settings_from_the_environment(client, pictures):
+    two = [("file", ("x.png", encoded(pictures[0])))] * 2
+    message = error_of(client.post("/down/v1/models/weave-centre/predict", files=two), 400)[1]
+    assert "Maximum number of files is 1" in message
+
+
 def test_a_threshold_changed_on_disk_is_picked_up(client, server, pictures):
     path, body = "/v1/models/weave-centre/predict", encoded(pictures[0])
     before = client.post(path, content=body).json()
     folder = server.folder / "weave-centre"
-    set_calibration(folder, load(folder).calibration.with_threshold(123.5, "set by a test"))
+    set_calibration(folder, load(folder).calibration.with_threshold(1234.5, "set by a test"))
     after = _until(
         lambda: client.post(path, content=body).raise_for_status().json(), "version", not_value=before["version"]
     )
-    assert (after["threshold"], after["rule"], after["defective"]) == (123.5, "set by a test", False)
+    assert (after["threshold"], after["rule"], after["defective"]) == (1234.5, "set by a test", False)
     assert after["score"] == pytest.approx(before["score"], rel=1e-5)
 
 

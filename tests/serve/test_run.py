@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from tests.serve.conftest import ROOT, child_environment, encoded, free_port
 
@@ -41,6 +42,13 @@ def wait_for(log: Path, words: str, process: subprocess.Popen[bytes]) -> str:
         time.sleep(0.2)
     assert words in log.read_text(), log.read_text()
     return log.read_text()
+
+
+def is_healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=60).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def test_the_script_prints_lines_that_work_when_typed(models_dir, pictures, detectors, tmp_path):
@@ -86,14 +94,17 @@ def test_the_script_tells_what_is_wrong_before_it_starts_anything(models_dir, tm
 
 
 @pytest.mark.slow
-def test_serves_own_command_runs_the_app_with_settings_from_the_environment(models_dir, pictures, tmp_path):
+def test_serves_own_command_runs_the_config_file(models_dir, pictures, tmp_path):
+    config = yaml.safe_load((ROOT / "serve" / "config.yaml").read_text())
+    port = config["http_options"]["port"] = free_port()
+    config["applications"][0]["args"]["models_dir"] = str(models_dir)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     log = tmp_path / "log"
-    environment = {**child_environment(tmp_path), "SUBBAND_SERVE_MODELS_DIR": str(models_dir)}
-    environment["RAY_SERVE_DEFAULT_HTTP_PORT"] = str(free_port())
-    command = [str(Path(sys.executable).with_name("serve")), "run", "serve.app:app"]
-    with started(command, environment, log) as process:
-        wait_for(log, "Deployed app", process)
-        where = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
-        url = where[0] if where else "http://127.0.0.1:8000"
+    command = [str(Path(sys.executable).with_name("serve")), "run", str(tmp_path / "config.yaml")]
+    with started(command, {**child_environment(tmp_path), "PYTHONPATH": str(ROOT)}, log) as process:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + START_SECONDS
+        while not is_healthy(url) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
         answer = httpx.post(f"{url}/v1/models/weave-centre/predict", content=encoded(pictures[0]), timeout=60)
         assert answer.json()["name"] == "weave-centre", log.read_text()
