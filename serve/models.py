@@ -6,6 +6,7 @@ loaded. What was loaded goes on answering when the registry does not.
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
@@ -223,7 +224,9 @@ class Models:
         return True
 
     def _load(self, entry: Entry) -> Loaded:
-        loaded = Loaded(entry, entry.source.load(entry.name, entry.version).to(self.device))
+        # A copy: safetensors maps its file into memory, and whoever overwrites or cuts a mapped file ends the process.
+        detector = copy.deepcopy(entry.source.load(entry.name, entry.version)).to(self.device)
+        loaded = Loaded(entry, detector)
         with self._lock:
             self._loaded[entry.name] = loaded
             self._loaded.move_to_end(entry.name)

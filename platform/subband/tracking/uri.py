@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -20,7 +22,6 @@ DEFAULT_PORT = 5000
 
 # Without it MLflow's page shows the menu of language applications, not that of trained models.
 _WORKFLOW = "workflowType=machine_learning"
-_SQLITE_HEADER = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,25 @@ def _sqlite_target(uri: str, rest: str, reason: str) -> TrackingTarget:
     path = Path(name).resolve()
     if path.is_dir():
         raise TrackingError(f"tracking URI {uri!r} names a folder; write sqlite:///{path / DATABASE_NAME}")
-    if path.is_file():
-        with path.open("rb") as database:
-            header = database.read(len(_SQLITE_HEADER))
-        if header and header != _SQLITE_HEADER:
-            raise TrackingError(f"tracking URI {uri!r}: {path} is a file, but not a sqlite database; name another")
+    if path.is_file() and not _is_database(path):
+        raise TrackingError(f"tracking URI {uri!r}: {path} is a file, but not a sqlite database; name another")
     return TrackingTarget(f"sqlite:///{path}", (path.parent / ARTIFACTS_NAME).as_uri(), reason)
+
+
+def _is_database(path: Path) -> bool:
+    """Whether sqlite can read the file (an empty one too).
+
+    Sqlite itself must look: closing a file that was opened beside it drops the locks of every connection that this process has
+    to the database (POSIX), and another process then removes the write-ahead log under them.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            database.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:  # busy or not readable: opening it will say so
+        return True
+    except sqlite3.DatabaseError:
+        return False
+    return True
 
 
 def ui_url(target: TrackingTarget, port: int = DEFAULT_PORT) -> str:

@@ -1,0 +1,86 @@
+"""Real detectors, small ones: fitted to six drawn pictures, saved, and once registered in a real MLflow on sqlite."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import serve  # noqa: F401  # it makes the platform importable
+from subband.data import Split, open_dataset
+from subband.methods import Calibration, Detector, get_method, load, make_params
+from subband.stages import Runner
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = "synthetic:?train=6&test=4&size=64&categories=leather,weave"
+
+
+def fit_detector(category: str, **params: object) -> Detector:
+    method = get_method("wepadim")
+    chosen = make_params(method, {"image_size": 64, "grid": 8, "weights": "random:0", **params})
+    dataset = open_dataset(DATA)
+    samples = dataset.category(category)
+    pictures = tuple(sample.image for sample in samples.train)
+    split = Split(pictures, pictures, tuple(s.name for s in samples.train), tuple(s.name for s in samples.train))
+    fitted = method.fit(chosen, Runner(split, f"{category} {chosen}", None))
+    detector = fitted.detector.eval()
+    detector.calibration = Calibration.at_fpr(fitted.good_scores.tolist(), 0.2, f1_threshold=1.0)
+    detector.about = {"category": category, "dataset": dataset.name, "selection": "holdout"}
+    return detector
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two saved detectors: one looks at the whole picture, one at its centre."""
+    folder = tmp_path_factory.mktemp("detectors")
+    fit_detector("leather").save(folder / "leather-whole")
+    fit_detector("weave", framing="crop", resize=80).save(folder / "weave-centre")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def second_weave() -> Detector:
+    """Another fit of the same product, with other scores."""
+    return fit_detector("weave", sigma=1.0, wavelet="db2")
+
+
+@pytest.fixture
+def detectors(models_dir: Path) -> dict[str, Detector]:
+    return {folder.name: load(folder) for folder in models_dir.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[Image.Image]:
+    """Sixteen pictures of four sizes, good and defective."""
+    dataset = open_dataset(DATA)
+    samples = [sample for name in dataset.categories for sample in dataset.category(name).test]
+    sizes = ((64, 64), (120, 90), (90, 130), (200, 200))
+    return [samples[i % len(samples)].image.open().resize(sizes[i % 4]).rotate(90 * (i // 8)) for i in range(16)]
+
+
+def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind)
+    return stream.getvalue()
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def child_environment(home: Path) -> dict[str, str]:
+    """Of processes that start from this checkout with a home of their own, and nothing else set."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SUBBAND_", "MLFLOW_", "RAY_"))}
+    kept.pop("PYTHONPATH", None)
+    return {**kept, "SUBBAND_HOME": str(home), "MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}
