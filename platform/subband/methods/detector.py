@@ -149,7 +149,8 @@ class Detector(nn.Module, abc.ABC):
         images = np.stack(prepared) if prepared else np.zeros((0, 3, side, side), np.uint8)
         maps, scores = self.score(images)
         limit = self.calibration.threshold if threshold is None else threshold
-        decided = [Prediction(score=float(s), threshold=limit, defective=bool(s > limit)) for s in scores]
+        # As Python floats: numpy would round the threshold to the scores' float32 before it compares.
+        decided = [Prediction(score=s, threshold=limit, defective=s > limit) for s in scores.tolist()]
         return decided, maps
 
     def save(self, folder: Path | str) -> Path:

@@ -5,6 +5,7 @@ Shapes: N images, C channels of a layer, P = h * w grid positions, D channels of
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -65,7 +66,17 @@ def layer_positions(
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in SUBBANDS}
     for batch in batches:
-        bands = aligned_subbands(torch.as_tensor(batch), wavelet, level, SUBBANDS, (side, side), antialias)
+        bands = aligned_subbands(_as_tensor(batch), wavelet, level, SUBBANDS, (side, side), antialias)
         for name, maps in bands.items():
             parts[name].append(maps.flatten(2))
     return {name: torch.cat(maps).permute(2, 0, 1).contiguous() for name, maps in parts.items()}
+
+
+def _as_tensor(batch: np.ndarray | Tensor) -> Tensor:
+    if isinstance(batch, Tensor):
+        return batch
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # torch warns that the store's mapped arrays are read-only; they are only read here
+        return torch.from_numpy(batch)
