@@ -149,7 +149,8 @@ class Detector(nn.Module, abc.ABC):
         images = np.stack(prepared) if prepared else np.zeros((0, 3, side, side), np.uint8)
         maps, scores = self.score(images)
         limit = self.calibration.threshold if threshold is None else threshold
-        return Predictions(scores, scores > limit, maps, limit)
+        # In float64: numpy would round the threshold to the scores' float32 before it compares.
+        return Predictions(scores, scores.astype(np.float64) > limit, maps, limit)
 
     def save(self, folder: Path | str) -> Path:
         """Write ``model.safetensors`` and ``model.json`` into a new folder, whole or not at all.
