@@ -53,11 +53,12 @@ class TrialRecord(BaseModel):
 def append_record(folder: Path, record: TrialRecord) -> None:
     """Append one record to the folder's ledger, durable before this returns."""
     path = folder / LEDGER_NAME
-    cut_off = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
-    with path.open("a", encoding="utf-8") as ledger:
-        if cut_off:
-            ledger.write("\n")  # an interrupted line must not take this one with it
-        ledger.write(record.model_dump_json() + "\n")
+    with path.open("ab+") as ledger:
+        if ledger.tell() > 0:
+            ledger.seek(-1, os.SEEK_END)
+            if ledger.read() != b"\n":
+                ledger.write(b"\n")  # an interrupted line must not take this one with it
+        ledger.write(record.model_dump_json().encode() + b"\n")
         ledger.flush()
         os.fsync(ledger.fileno())
 
@@ -68,9 +69,11 @@ def read_records(folder: Path) -> list[TrialRecord]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # Bytes, and split at line feeds alone: a cut may halve a character, and a message may hold what Unicode calls a line end.
+    for line in path.read_bytes().split(b"\n"):
         try:
-            records.append(TrialRecord.model_validate(json.loads(line)))
-        except json.JSONDecodeError:
+            content = json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError):
             continue
+        records.append(TrialRecord.model_validate(content))
     return records

@@ -6,6 +6,7 @@ import io
 import os
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,6 +19,18 @@ from subband.stages import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = "synthetic:?train=6&test=4&size=64&categories=leather,weave"
+
+
+class Answer(NamedTuple):
+    score: float
+    threshold: float
+    defective: bool
+
+
+def answers(detector: Detector, pictures: list[Image.Image]) -> list[Answer]:
+    """What the detector itself says, a picture each: what the server must say."""
+    found = detector.predict(pictures)
+    return [Answer(float(s), found.threshold, bool(d)) for s, d in zip(found.scores, found.decisions, strict=True)]
 
 
 def fit_detector(category: str, **params: object) -> Detector:

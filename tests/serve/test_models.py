@@ -36,7 +36,7 @@ def models(folder: Path) -> Models:
 
 
 def scores(loaded, pictures) -> np.ndarray:
-    return np.array([prediction.score for prediction in loaded.detector.predict(pictures)[0]])
+    return loaded.detector.predict(pictures).scores
 
 
 def test_nothing_is_loaded_before_it_is_asked_for(models, detectors, pictures):
@@ -46,9 +46,7 @@ def test_nothing_is_loaded_before_it_is_asked_for(models, detectors, pictures):
     assert (entry.name, description["params"]["framing"], models.loaded()) == ("weave-centre", "crop", [])
     loaded = models.get("weave-centre")
     assert models.peek("weave-centre") is loaded
-    np.testing.assert_array_equal(
-        scores(loaded, pictures), [p.score for p in detectors["weave-centre"].predict(pictures)[0]]
-    )
+    np.testing.assert_array_equal(scores(loaded, pictures), detectors["weave-centre"].predict(pictures).scores)
 
 
 def test_the_least_recently_used_model_makes_room(folder):
@@ -192,7 +190,7 @@ def test_a_registry_that_dies_leaves_what_was_loaded(models_dir, second_weave, t
         second = second_weave.save(tmp_path / "second")
         assert register_champion(second, "weave", {}, target=target).version == 2
         models.refresh()
-        expected = [prediction.score for prediction in load(second).predict(pictures[:3])[0]]
+        expected = load(second).predict(pictures[:3]).scores
         np.testing.assert_array_equal(scores(models.get("weave"), pictures[:3]), expected)
         assert not np.allclose(first, expected, rtol=1e-3)
 

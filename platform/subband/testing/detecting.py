@@ -50,18 +50,16 @@ def check_predict(subject: Subject) -> None:
         colour.convert("RGBA"),
         np.asarray(colour),
     ]
-    decided, maps = detector.predict(pictures)
-    require(len(decided) == len(maps) == len(pictures), f"{len(pictures)} pictures, {len(decided)} predictions")
-    scores = np.array([prediction.score for prediction in decided])
-    require_equal(scores[4:], scores[:1], "the score of an array, against that of the equal PIL image")
-    limit = detector.predict(pictures[:1])[0][0].score
-    require(
-        not detector.predict(pictures[:1], threshold=limit)[0][0].defective, "a score at the threshold is no defect"
-    )
-    below = detector.predict(pictures[:1], threshold=float(np.nextafter(limit, -np.inf)))[0][0]
-    require(below.defective, "a score above the threshold is a defect")
+    answer = detector.predict(pictures)
+    counts = (len(answer.scores), len(answer.decisions), len(answer.maps))
+    require(counts == (len(pictures),) * 3, f"{len(pictures)} pictures, {counts} scores, decisions and maps")
+    require_equal(answer.scores[4:], answer.scores[:1], "the score of an array, against that of the equal PIL image")
+    limit = float(detector.predict(pictures[:1]).scores[0])
+    require(not detector.predict(pictures[:1], threshold=limit).decisions[0], "a score at the threshold is no defect")
+    below = detector.predict(pictures[:1], threshold=float(np.nextafter(limit, -np.inf)))
+    require(bool(below.decisions[0]), "a score above the threshold is a defect")
     deep = Image.fromarray(np.asarray(pictures[2]).astype(np.uint16) * 257)
-    grey = np.array([prediction.score for prediction in detector.predict([pictures[2], deep])[0]])
+    grey = detector.predict([pictures[2], deep]).scores
     require_equal(grey[1:], grey[:1], "the score of a 16-bit grey picture, against that of the equal 8-bit one")
 
 

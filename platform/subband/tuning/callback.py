@@ -22,6 +22,7 @@ class TrialEnds(tune.Callback):
     Args:
         folder: the sweep's folder.
         first_number: number of the first record (not 0 when a sweep resumes).
+        base: the params that do not vary.
         searched: names of the params that vary.
         categories: how many categories a complete trial has.
         hand_on: called with each record after it is safe in the ledger.
@@ -31,12 +32,14 @@ class TrialEnds(tune.Callback):
         self,
         folder: Path,
         first_number: int,
+        base: dict[str, Any],
         searched: tuple[str, ...],
         categories: int,
         hand_on: Callable[[TrialRecord], None],
     ) -> None:
         self._folder = folder
         self._number = first_number
+        self._base = base
         self._searched = searched
         self._categories = categories
         self._hand_on = hand_on
@@ -64,7 +67,7 @@ class TrialEnds(tune.Callback):
         if trial.trial_id in self._ended:
             return  # Tune may announce the last trial of a sweep twice
         self._ended.add(trial.trial_id)
-        params = fields.pop("params", None) or dict(trial.config.get("point", {}))
+        params = fields.pop("params", None) or {**self._base, **trial.config.get("point", {})}
         record = TrialRecord(
             trial_id=f"{self._folder.name}-{self._number:05d}",
             number=self._number,
@@ -86,10 +89,12 @@ class StopWhenHopeless(Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Never stops one trial on its own."""
-        if result.get("failure") is None:
-            self._success = True
-        else:
+        if result.get("failure") is not None:
             self._failures.add(trial_id)
+        elif result[
+            "done"
+        ]:  # some good categories do not make a trial: a damaged picture in the last one fails them all
+            self._success = True
         return False
 
     def stop_all(self) -> bool:
@@ -98,10 +103,14 @@ class StopWhenHopeless(Stopper):
 
 
 class Deadline(Stopper):
-    """Ends the sweep after a time budget; running trials finish their category."""
+    """Ends the sweep at a time; running trials finish their category.
 
-    def __init__(self, seconds: float) -> None:
-        self._until = time.time() + seconds
+    Args:
+        until: seconds since the epoch.
+    """
+
+    def __init__(self, until: float) -> None:
+        self._until = until
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Never stops one trial on its own."""

@@ -1,10 +1,12 @@
-"""Ray: an existing cluster if there is one, else this machine."""
+"""Ray: the cluster that RAY_ADDRESS names, else this machine."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 # Tune reads these when it is imported: its own tables and per-trial files would repeat, slowly, what the ledger keeps.
@@ -34,9 +36,20 @@ def worker_environment() -> dict[str, str]:
 def connect() -> tuple[str, str]:
     """Start or join Ray, with this package importable in every worker.
 
+    The process keeps its own handler of SIGTERM, which Ray would replace by one that exits without a word.
+
     Returns:
         What was done and why, for the person.
     """
+    on_termination = signal.getsignal(signal.SIGTERM)
+    try:
+        return _connect()
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_termination)
+
+
+def _connect() -> tuple[str, str]:
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     if ray.is_initialized():
         return "the running one", "Ray was initialised already"
@@ -51,7 +64,8 @@ def connect() -> tuple[str, str]:
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
     sys.path[:0] = [path for path in paths if path not in sys.path]
     os.environ.update(worker_environment())
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    # "local": without it Ray would join any cluster that somebody started on this machine, whose workers lack this package.
+    ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     return _size(), "no RAY_ADDRESS: a local Ray for this run"
 
 

@@ -31,8 +31,9 @@ def parse(
         The settings, and by param name the values given (nothing where the flag was left out).
 
     Raises:
-        ParamsError: an illegal value; the message names the flag's field and what would be right.
-        SystemExit: after ``--help``, or for a flag that does not exist.
+        ParamsError: an illegal setting; the message names its field and what would be right. The params' ranges are checked by
+            `make_plan`, which knows the values they are combined with.
+        SystemExit: after ``--help``, or for a flag that does not exist or a value that is not of its type.
     """
     params_model = get_method(space.method).params_type
     axes_model: Any = create_model(  # type: ignore[call-overload]
@@ -46,7 +47,7 @@ def parse(
     settings_model: Any = create_model(  # type: ignore[call-overload]
         "Settings",
         **{
-            name: (field.rebuild_annotation(), Field(field.get_default(), description=field.description))
+            name: (field.annotation, Field(field.get_default(), description=field.description))
             for name, field in SweepSettings.model_fields.items()
         },
     )
@@ -75,5 +76,6 @@ def parse(
 def _several(field: Any) -> Any:
     """Type of a flag that takes any number of a param's values; its help shows the param's own default."""
     default = str(field.default) if field.default is not None else "none"
-    several: Any = tuple.__class_getitem__((field.rebuild_annotation(), ...))
+    # The bare type: ranges are checked by the params model, whose message names the field and not a Python location.
+    several: Any = tuple.__class_getitem__((field.annotation, ...))
     return Annotated[several, tyro.conf.arg(help_behavior_hint=f"(default: {default})")]

@@ -8,6 +8,7 @@ import warnings
 
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from subband.errors import SubbandError
 from subband.home import home
@@ -37,7 +38,7 @@ def sweep_job(space: Space, description: str, argv: list[str] | None = None) -> 
         handlers=[RichHandler(console=console, show_time=False, show_path=False)],
     )
     warnings.filterwarnings("ignore")
-    signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` and cluster managers ask this way
+    signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` and cluster managers ask this way; `connect` keeps it
     try:
         settings, axes = parse(space, description, argv)
         # Ray, Optuna and MLflow take seconds to import: a wrong flag is told before.
@@ -48,15 +49,18 @@ def sweep_job(space: Space, description: str, argv: list[str] | None = None) -> 
 
         plan = make_plan(space, axes, settings)
         console.print(
-            f"[bold]{plan.folder.name}[/]: {plan.method.name} on {plan.dataset.name} ({', '.join(plan.dataset.categories)})"
+            f"[bold]{plan.folder.name}[/]: {plan.method.name} on {plan.dataset.name} "
+            + escape(f"({', '.join(plan.dataset.categories)})")
         )
         with Progress(console, plan) as progress:
             result = run_sweep(plan, progress.trial, progress.say)
     except SubbandError as error:
-        console.print(f"[bold red]error:[/] {error}", markup=True)
+        console.print(f"[bold red]error:[/] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
-        console.print(f"interrupted; finished trials are safe in {home() / 'runs'}; continue with --resume last")
+        console.print(
+            f"interrupted; finished trials are safe in {home() / 'runs'}; continue with --resume last", markup=False
+        )
         return 130
     print_summary(console, result)
     if result.interrupted:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import optuna
 
 from subband.data import Dataset, Selection, fingerprint, open_dataset, split_category
 from subband.errors import DataError, ParamsError, unknown_name
@@ -16,10 +19,12 @@ from subband.home import home
 from subband.methods import Method, get_method, make_params
 from subband.trials import TrialRecord
 from subband.tuning.settings import SweepSettings
-from subband.tuning.space import Point, Preset, Space, product
+from subband.tuning.space import NarrowedSearch, Point, Preset, Space, product
 
 SETTINGS_NAME = "settings.json"
 RACING_NEEDS = 4
+_GIVEN_ANEW = {"resume", "trials", "minutes", "workers", "tracking_uri", "store", "store_gb", "top"}
+"""Settings that a resumed sweep may be given anew: budgets, places, what is shown."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,16 @@ class SweepPlan:
             return Preset("the values given on the command line", (lambda records, objective: product(**searched),))
         return None
 
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Names of the params that a search varies; empty if every one of them was given one value."""
+        return _searched(self.space, self.axes)
+
     def points(self, round_number: int, records: Sequence[TrialRecord]) -> list[Point]:
-        """Points of one round of the preset, validated; a value given by the user wins over the preset's.
+        """Points of one round of the preset, validated, with values in the method's own spelling.
+
+        A value given by the user wins over the preset's, several restrict it, and several values of a param that the preset leaves
+        alone multiply it.
 
         Raises:
             ParamsError: a point is illegal for the method, or no trial of an earlier round succeeded.
@@ -75,10 +88,14 @@ class SweepPlan:
         allowed = {name: set(values) for name, values in self.axes.items() if len(values) > 1}
         unique: dict[str, Point] = {}
         for point in found:
+            more = {name: values for name, values in self.axes.items() if len(values) > 1 and name not in point}
             point = {**point, **{name: value for name, value in fixed.items() if name in point}}
-            if all(point[name] in values for name, values in allowed.items() if name in point):
-                make_params(self.method, {**self.base, **point})
-                unique[json.dumps(point, sort_keys=True, default=str)] = point
+            for varied in product(**more):
+                names = (*point, *varied)
+                params = make_params(self.method, {**self.base, **point, **varied}).model_dump(mode="json")
+                if all(params[name] in values for name, values in allowed.items()):
+                    whole = {name: params[name] for name in names}
+                    unique[json.dumps(whole, sort_keys=True)] = whole
         if not unique:
             raise ParamsError(
                 "the params flags leave nothing of the grid; give values that it contains, or drop the preset"
@@ -95,7 +112,7 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
     """
     folder, resumed = _folder(space, settings)
     if resumed:
-        settings, axes = _saved(folder, settings)
+        settings, axes = _saved(folder, settings, axes)
     method = get_method(space.method)
     decisions: list[tuple[str, str, str]] = []
     axes = {name: tuple(values) for name, values in axes.items() if values}
@@ -126,8 +143,12 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
             )
     make_params(method, base)
     for name, values in axes.items():
-        for value in values:
-            make_params(method, {**base, name: value})
+        # In the method's own spelling (HL+LL is LL+HL), so that equal values are seen to be equal.
+        spelt = (make_params(method, {**base, name: value}).model_dump(mode="json")[name] for value in values)
+        axes[name] = tuple(dict.fromkeys(spelt))
+    if settings.preset is None and settings.search != "grid" and not _searched(space, axes) and settings.trials > 1:
+        settings = settings.model_copy(update={"trials": 1})
+        decisions.append(("trials", "1", "every searched param has one value, so there is one configuration"))
     plan_racing = _racing(settings, len(dataset.categories), decisions)
     plan = SweepPlan(
         settings=settings,
@@ -152,22 +173,34 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
 
 
 def save_settings(plan: SweepPlan) -> None:
-    """Keep what `--resume` needs in the sweep's folder."""
+    """Keep what `--resume` needs in the sweep's folder.
+
+    Raises:
+        ParamsError: another process has just started a sweep of that name.
+    """
     plan.folder.mkdir(parents=True, exist_ok=True)
     path = plan.folder / SETTINGS_NAME
-    if not path.exists():
-        content = {
-            "method": plan.method.name,
-            "settings": plan.settings.model_dump(mode="json"),
-            "axes": dict(plan.axes),
-        }
-        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    if plan.resumed:
+        return
+    content = {
+        "method": plan.method.name,
+        # The dataset's own URI is absolute: the sweep may be resumed from another folder.
+        "settings": {**plan.settings.model_dump(mode="json"), "data": plan.dataset.uri},
+        "axes": dict(plan.axes),
+    }
+    partial = path.with_name(f".{SETTINGS_NAME}-{uuid.uuid4().hex[:8]}")
+    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    if path.exists():
+        partial.unlink()
+        raise ParamsError(f"a sweep named {plan.folder.name!r} has just been started; give another --name")
+    partial.replace(path)  # whole or not at all: `--resume` reads the settings of every sweep
 
 
 def _folder(space: Space, settings: SweepSettings) -> tuple[Path, bool]:
     runs = home() / "runs"
     if settings.resume is None:
-        name = settings.name or f"{space.method}-{time.strftime('%Y%m%d-%H%M%S')}"
+        # The last part keeps two sweeps apart that start in the same second.
+        name = settings.name or f"{space.method}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
         if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise ParamsError(f"name {name!r}: use letters, digits, '-', '_' and '.'")
         if (runs / name / SETTINGS_NAME).exists():
@@ -176,7 +209,7 @@ def _folder(space: Space, settings: SweepSettings) -> tuple[Path, bool]:
             )
         return runs / name, False
     saved = sorted(runs.glob(f"*/{SETTINGS_NAME}"), key=lambda path: path.stat().st_mtime)
-    known = [path.parent for path in saved if json.loads(path.read_text())["method"] == space.method]
+    known = [path.parent for path in saved if json.loads(path.read_text(encoding="utf-8"))["method"] == space.method]
     if not known:
         raise ParamsError(f"there is no {space.method} sweep to resume in {runs}")
     if settings.resume == "last":
@@ -187,16 +220,28 @@ def _folder(space: Space, settings: SweepSettings) -> tuple[Path, bool]:
     return runs / settings.resume, True
 
 
-def _saved(folder: Path, given: SweepSettings) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
-    """The resumed sweep's own settings; only budgets and places may be given anew."""
+def _saved(
+    folder: Path, given: SweepSettings, given_axes: Mapping[str, tuple[Any, ...]]
+) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
+    """The resumed sweep's own settings; only budgets and places may be given anew.
+
+    Raises:
+        ParamsError: something else was given, which would be ignored.
+    """
     content = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
     kept = SweepSettings.model_validate(content["settings"])
     default = SweepSettings.model_validate({})
-    anew: dict[str, Any] = {"resume": given.resume}
-    for name in ("trials", "minutes", "workers", "tracking_uri", "top"):
-        if getattr(given, name) != getattr(default, name):
-            anew[name] = getattr(given, name)
-    return kept.model_copy(update=anew), {name: tuple(values) for name, values in content["axes"].items()}
+    if given.data != default.data:
+        given = given.model_copy(update={"data": open_dataset(given.data).uri})  # the saved one is absolute
+    axes = {name: tuple(values) for name, values in content["axes"].items()}
+    changed = {name: value for name, value in given if value != getattr(default, name) and value != getattr(kept, name)}
+    fixed = [*(set(changed) - _GIVEN_ANEW), *(name for name, values in given_axes.items() if values != axes.get(name))]
+    if fixed:
+        flags = ", ".join("--" + name.replace("_", "-") for name in sorted(fixed))
+        raise ParamsError(
+            f"the sweep {folder.name} goes on with its own settings: leave out {flags}, or start a new sweep"
+        )
+    return kept.model_copy(update={**changed, "resume": given.resume}), axes
 
 
 def _shrunk(
@@ -208,6 +253,11 @@ def _shrunk(
     if settings.preset is None and settings.search == "grid":
         axes = {name: values[:2] for name, values in axes.items()}
     return settings.model_copy(update=smaller), {"image_size": (64,), "grid": (8,), **axes}
+
+
+def _searched(space: Space, axes: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
+    names = NarrowedSearch(space.suggest, axes)(optuna.create_study().ask())
+    return tuple(name for name in names if len(axes.get(name, ())) != 1)
 
 
 def _racing(settings: SweepSettings, categories: int, decisions: list[tuple[str, str, str]]) -> bool:
@@ -228,19 +278,21 @@ def _check_data(dataset: Dataset, settings: SweepSettings) -> str:
     """Open every category, try the split, and see that the objective can be computed; returns the dataset's fingerprint."""
     selection: Selection = settings.selection
     digests = []
-    undefined: list[str] = []
+    undefined: dict[str, list[str]] = {objective: [] for objective in settings.objective}
     for name in dataset.categories:
         category = dataset.category(name)
         _, truth = split_category(category, selection, settings.seed)
         digests.append(fingerprint((*category.train, *category.test), include_labels=True))
         labels = [truth.samples[index].label for index in truth.choose]
-        if len(set(labels)) < 2:
-            undefined.append(f"{name}: the pictures that choose are all {'good' if 0 in labels else 'defective'}")
-        elif not settings.objective[0].startswith("image") and all(truth.samples[i].mask is None for i in truth.choose):
-            undefined.append(f"{name}: no masks, so {settings.objective[0]} is undefined")
-    if len(undefined) == len(dataset.categories):
-        raise DataError(
-            f"nothing can be chosen by {settings.objective[0]} with selection={selection!r} ({undefined[0]}); add labelled "
-            "defective test pictures, or use --selection synthetic, which needs none"
-        )
+        for objective, where in undefined.items():
+            if len(set(labels)) < 2:
+                where.append(f"{name}: the pictures that choose are all {'good' if 0 in labels else 'defective'}")
+            elif not objective.startswith("image") and all(truth.samples[i].mask is None for i in truth.choose):
+                where.append(f"{name}: no masks, so {objective} is undefined")
+    for objective, where in undefined.items():
+        if len(where) == len(dataset.categories):
+            raise DataError(
+                f"nothing can be chosen by {objective} with selection={selection!r} ({where[0]}); add labelled "
+                "defective test pictures, or use --selection synthetic, which needs none"
+            )
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()

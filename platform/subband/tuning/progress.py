@@ -55,7 +55,7 @@ class Progress:
 
     def trial(self, record: TrialRecord, expected: int) -> None:
         """Take one ended trial into account."""
-        self._done += 1
+        self._done = record.number + 1  # a resumed sweep goes on counting
         if record.status == "failed":
             self._failed += 1
             self.say(f"a trial failed: {record.error}")

@@ -53,7 +53,7 @@ class SweepSettings(BaseModel):
     seed: int = Field(0, ge=0, description="Seed of the search and of the splits.")
     workers: int | None = Field(None, ge=1, description="Trials at a time; by default one per CPU of the cluster.")
     name: str | None = Field(
-        None, description="Name of the sweep's folder and MLflow run; by default made from method, data and time."
+        None, description="Name of the sweep's folder and MLflow run; by default made from method and time."
     )
     resume: str | None = Field(None, description="Continue an interrupted sweep: its name, or 'last'.")
     store: Path | None = Field(None, description="Folder of the stage store, on every node; by default HOME/store.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from subband.home import home
@@ -25,17 +26,17 @@ def print_summary(console: Console, result: SweepResult) -> None:
         console.print(f"note: {note}", markup=False)
     if result.champions and result.chosen is not None:
         console.print(
-            f"[bold]champion[/]: {short_name(result.chosen.params, result.chosen.searched)}, refitted on all good pictures"
+            f"[bold]champion[/]: {escape(short_name(result.chosen.params, result.chosen.searched))}, refitted on all good pictures"
         )
         console.print(_champions(result))
     for problem in result.problems:
-        console.print(f"[bold red]problem:[/] {problem}")
+        console.print(f"[bold red]problem:[/] {escape(problem)}")
     if result.interrupted:
         console.print(
             f"interrupted after {len(result.records)} trials; nothing is lost. Continue with: --resume {result.plan.folder.name}"
         )
         return
-    console.print(f"figures and saved detectors: {result.plan.folder}")
+    console.print(f"figures and saved detectors: {result.plan.folder}", markup=False)
     target = resolve_tracking(settings.tracking_uri, home())
     compare = ui_command(target)
     console.print("[bold]next[/]:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,7 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
         SubbandError: nothing could be started; what an earlier part of the sweep left is kept.
     """
     target = resolve_tracking(plan.settings.tracking_uri, home())
+    Store(_store_folder(plan), plan.settings.store_gb)  # one that cannot be used would fail every trial, seconds later
     save_settings(plan)
     where, why = cluster.connect()
     decisions = (
@@ -98,10 +100,12 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
         if result.records:
             say(f"resumed: {len(result.records)} finished trials are kept")
 
+        expected = _expected(plan)
+
         def hand_on(record: TrialRecord) -> None:
             result.records.append(record)
             sweep_log.log_trial(record)
-            watch(record, _expected(plan, result.records))
+            watch(record, expected)
 
         try:
             _run_trials(plan, result, hand_on)
@@ -113,45 +117,60 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
             result.front = non_dominated(result.records, plan.settings.objective)
         if result.chosen is not None and not result.interrupted:
             _finish(plan, result, sweep_log, say)
-        sweep_log.flush()
+        elif not result.interrupted:
+            result.problems.append(_why_nothing(plan, result))
+        # A person who interrupts waits no minute for a server; neither does a sweep that it never answered.
+        sweep_log.flush(timeout=10 if result.interrupted or sweep_log.run_id is None else 60)
         result.comparison_url = sweep_log.comparison_url()
         sweep_log.close("killed" if result.interrupted else "finished")
     return result
 
 
 def _run_trials(plan: SweepPlan, result: SweepResult, hand_on: Callable[[TrialRecord], None]) -> None:
+    minutes = plan.settings.minutes
+    until = None if minutes is None else time.time() + 60 * minutes
     if plan.preset is None:
         done = sum(record.status != "failed" for record in result.records)
         if done < plan.settings.trials:
-            _tune(plan, result, hand_on, points=None, count=plan.settings.trials - done)
+            _tune(plan, result, hand_on, None, plan.settings.trials - done, plan.searched, until)
         return
+    before: list[Point] = []
     for number in range(len(plan.preset.rounds)):
-        if number and not complete_with(result.records, plan.settings.objective[0]):
+        # A round follows the rounds before it alone, so that a resumed sweep takes the same path as an uninterrupted one.
+        earlier = [record for record in result.records if any(_same(point, record.params) for point in before)]
+        if number and not complete_with(earlier, plan.settings.objective[0]):
             return  # nothing to follow
-        points = plan.points(number, result.records)
+        points = plan.points(number, earlier)
+        before += points
         finished = [record.params for record in result.records if record.status != "failed"]
         todo = [point for point in points if not any(_same(point, params) for params in finished)]
-        if todo:
-            _tune(plan, result, hand_on, points=todo, count=len(todo))
+        if todo and (until is None or time.time() < until):
+            _tune(plan, result, hand_on, todo, len(todo), _varied(points), until)
 
 
 def _tune(
-    plan: SweepPlan, result: SweepResult, hand_on: Callable[[TrialRecord], None], points: list[Point] | None, count: int
+    plan: SweepPlan,
+    result: SweepResult,
+    hand_on: Callable[[TrialRecord], None],
+    points: list[Point] | None,
+    count: int,
+    searched: tuple[str, ...],
+    until: float | None,
 ) -> None:
     """One call of Ray Tune: exact points, or a search for `count` further trials."""
     settings = plan.settings
     cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
     workers = min(settings.workers or cpus, count)
-    threads = max(1, cpus // workers) if settings.workers else 1
-    gpus = min(float(ray.cluster_resources().get("GPU", 0)), workers)
-    searched = _searched(plan, points)
-    callback = TrialEnds(plan.folder, len(result.records), searched, len(plan.dataset.categories), hand_on)
+    # A trial runs on one node: no more threads than the largest has.
+    widest = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=1)
+    threads = max(1, min(cpus // workers, widest)) if settings.workers else 1
+    callback = TrialEnds(plan.folder, len(result.records), plan.base, searched, len(plan.dataset.categories), hand_on)
     stoppers: list[Any] = [StopWhenHopeless()]
-    if settings.minutes is not None:
-        stoppers.append(Deadline(settings.minutes * 60))
-    trainable = tune.with_resources(
-        tune.with_parameters(StageTrial, plan=_trial_plan(plan, threads)), {"CPU": threads, "GPU": gpus / workers}
-    )
+    if until is not None:
+        stoppers.append(Deadline(until))
+    gpus = min(float(ray.cluster_resources().get("GPU", 0)), workers)
+    resources = {"CPU": threads, "GPU": gpus / workers}
+    trainable = tune.with_resources(tune.with_parameters(StageTrial, plan=_trial_plan(plan, threads)), resources)
     options: dict[str, Any] = {"reuse_actors": True, "max_concurrent_trials": workers}
     if points is not None:
         space = {"point": tune.grid_search(points)}
@@ -182,11 +201,11 @@ def _tune(
             verbose=0,
         ),
     )
-    before = len(result.records)
     tuner.fit()
-    new = result.records[before:]
-    if new and all(record.status == "failed" for record in new):
-        raise SubbandError(f"every trial failed, so the sweep was stopped; the first one said: {new[0].error}")
+    if result.records and all(record.status == "failed" for record in result.records):
+        raise SubbandError(
+            f"every trial failed, so the sweep was stopped; the first one said: {result.records[0].error}"
+        )
 
 
 def _search(plan: SweepPlan) -> OptunaSearch:
@@ -228,25 +247,30 @@ def _trial_plan(plan: SweepPlan, threads: int) -> TrialPlan:
 
 
 def _store_folder(plan: SweepPlan) -> Path:
-    return plan.settings.store or home() / "store"
+    # Absolute, because workers may have another current folder.
+    return (plan.settings.store or home() / "store").expanduser().absolute()
 
 
-def _searched(plan: SweepPlan, points: Sequence[Point] | None) -> tuple[str, ...]:
-    if points is not None:
-        varied = [name for name in points[0] if len({json.dumps(p.get(name), default=str) for p in points}) > 1]
-        return tuple(varied or points[0])
-    names = NarrowedSearch(plan.space.suggest, plan.axes)(optuna.create_study().ask())
-    return tuple(name for name in names if len(plan.axes.get(name, ())) != 1)
+def _varied(points: Sequence[Point]) -> tuple[str, ...]:
+    varied = [name for name in points[0] if len({json.dumps(point.get(name)) for point in points}) > 1]
+    return tuple(varied or points[0])
 
 
 def _same(point: Point, params: Mapping[str, Any]) -> bool:
     return all(params.get(name) == value for name, value in point.items())
 
 
-def _expected(plan: SweepPlan, records: Sequence[TrialRecord]) -> int:
+def _expected(plan: SweepPlan) -> int:
     if plan.preset is None:
         return plan.settings.trials
     return len(plan.points(0, ())) if len(plan.preset.rounds) == 1 else 0
+
+
+def _why_nothing(plan: SweepPlan, result: SweepResult) -> str:
+    if any(record.status == "complete" for record in result.records):
+        return f"no champion: {plan.settings.objective[0]} is undefined in every trial; see the notes"
+    budget = f" within {plan.settings.minutes:g} minutes" if plan.settings.minutes is not None else ""
+    return f"no champion: no trial was complete{budget}; go on with --resume {plan.folder.name}"
 
 
 def _info(plan: SweepPlan, decisions: Sequence[tuple[str, str, str]]) -> SweepInfo:
@@ -285,9 +309,12 @@ def _finish(plan: SweepPlan, result: SweepResult, sweep_log: SweepLog, say: Call
     if not plan.settings.register_champion:
         return
     say(f"champion: refitting on all good pictures of {len(plan.dataset.categories)} categories")
-    affinity = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    here = ray.get_runtime_context().get_node_id()
+    affinity = NodeAffinitySchedulingStrategy(here, soft=False)
+    # A cluster's head may offer no CPUs to trials; a task that asks for one would never start there.
+    cpus = min(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["NodeID"] == here))
     tasks = {
-        _champion_task.options(scheduling_strategy=affinity).remote(
+        _champion_task.options(scheduling_strategy=affinity, num_cpus=cpus).remote(
             _trial_plan(plan, 1), result.chosen.params, name, str(plan.folder), plan.settings.fpr
         ): name
         for name in plan.dataset.categories
@@ -295,15 +322,19 @@ def _finish(plan: SweepPlan, result: SweepResult, sweep_log: SweepLog, say: Call
     for task, name in tasks.items():
         try:
             report = ray.get(task)
-        except ray.exceptions.RayTaskError as error:
-            result.problems.append(f"{name}: no champion was registered: {error.cause or error}")
+        except ray.exceptions.RayError as error:  # the task's own error, or the death of its worker
+            result.problems.append(f"{name}: no champion was registered: {getattr(error, 'cause', None) or error}")
             continue
         result.champions.append(report)
         for title, path in report.figures.items():
             sweep_log.log_figure(title, path)
         model = f"{plan.method.name}-{plan.dataset.name}-{name}"
         try:
-            version = sweep_log.register_champion(report.folder, model, _tags(plan, result.chosen, report))
+            # A server that never answered the trials is not waited for again and again: `push` registers later.
+            patience = 120.0 if sweep_log.run_id is not None else 5.0
+            version = sweep_log.register_champion(
+                report.folder, model, _tags(plan, result.chosen, report), timeout=patience
+            )
         except SubbandError as error:
             result.problems.append(f"{name}: the champion is saved in {report.folder} but not registered: {error}")
             continue
@@ -325,7 +356,7 @@ def _tags(plan: SweepPlan, chosen: TrialRecord, report: ChampionReport) -> dict[
     }
 
 
-@ray.remote(num_cpus=1)
+@ray.remote
 def _champion_task(plan: TrialPlan, params: dict[str, Any], name: str, folder: str, fpr: float) -> ChampionReport:
     """Build one category's champion on the driver's node, where the sweep's folder lies."""
     import torch
