@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     defective: bool
 
 
-def answers(detector: Detector, pictures: list[Image.Image]) -> list[Answer]:
+def asked(detector: Detector, pictures: list[Image.Image]) -> list[Answer]:
     """What the detector itself says, a picture each: what the server must say."""
     found = detector.predict(pictures)
     return [Answer(float(s), found.threshold, bool(d)) for s, d in zip(found.scores, found.decisions, strict=True)]

@@ -24,7 +24,7 @@ import serve.app
 from serve.app import build
 from subband.methods import Calibration, load, set_calibration
 from subband.tracking import TrackingTarget, register_champion, resolve_tracking
-from tests.serve.conftest import ROOT, answers, encoded, free_port, noise
+from tests.serve.conftest import ROOT, asked, encoded, free_port, noise
 
 MAX_BODY_MB, MAX_PIXELS, MAX_PICTURES = 2.0, 1_000_000, 4
 CHAMPION = "wepadim-synthetic-weave"
@@ -82,7 +82,7 @@ def error_of(response: httpx.Response, status: int) -> tuple[str, str]:
 @pytest.mark.parametrize("name", ["leather-whole", "weave-centre"])
 def test_a_posted_picture_gets_the_detectors_own_answer(client, detectors, pictures, name):
     detector = detectors[name]
-    (expected,) = answers(detector, [pictures[1]])
+    (expected,) = asked(detector, [pictures[1]])
     response = client.post(f"/v1/models/{name}/predict", content=encoded(pictures[1]))
     answer = response.raise_for_status().json()
     assert answer["score"] == pytest.approx(expected.score, rel=1e-5)
@@ -105,7 +105,7 @@ def test_the_frame_says_which_part_of_the_picture_was_inspected(client, pictures
 
 
 def test_the_kind_of_the_body_does_not_matter_to_a_plain_post(client, detectors, pictures):
-    (expected,) = answers(detectors["leather-whole"], [pictures[0]])
+    (expected,) = asked(detectors["leather-whole"], [pictures[0]])
     for kind, stated in (("PNG", "application/x-www-form-urlencoded"), ("BMP", "image/bmp"), ("TIFF", "")):
         body = encoded(pictures[0], kind)
         answer = client.post("/v1/models/leather-whole/predict", content=body, headers={"content-type": stated}).json()
@@ -113,7 +113,7 @@ def test_the_kind_of_the_body_does_not_matter_to_a_plain_post(client, detectors,
 
 
 def test_a_form_gets_one_prediction_a_file_in_its_order(client, detectors, pictures):
-    expected = answers(detectors["weave-centre"], pictures[:3])
+    expected = asked(detectors["weave-centre"], pictures[:3])
     files = [("file", (f"part {i}.png", encoded(picture))) for i, picture in enumerate(pictures[:3])]
     answer = client.post("/v1/models/weave-centre/predict", files=files).raise_for_status().json()
     assert answer["name"] == "weave-centre"
@@ -188,7 +188,7 @@ def test_json_is_answered_where_both_kinds_are_accepted(client, pictures):
 
 def test_sixteen_requests_at_once_get_the_answers_of_one_by_one(client, server, detectors, pictures):
     names = [("leather-whole", "weave-centre")[i % 2] for i in range(16)]
-    expected = [answers(detectors[name], [picture])[0] for name, picture in zip(names, pictures, strict=True)]
+    expected = [asked(detectors[name], [picture])[0] for name, picture in zip(names, pictures, strict=True)]
     limits = httpx.Limits(max_connections=16)
     with httpx.Client(base_url=server.url, timeout=60, limits=limits) as many, ThreadPoolExecutor(16) as pool:
 
@@ -315,7 +315,7 @@ def test_other_paths_and_verbs_are_told_which_there_are(client):
 
 
 def test_without_its_registry_a_server_answers_for_the_rest(client, detectors, pictures):
-    (expected,) = answers(detectors["leather-whole"], [pictures[0]])
+    (expected,) = asked(detectors["leather-whole"], [pictures[0]])
     answer = client.post("/down/v1/models/leather-whole/predict", content=encoded(pictures[0])).json()
     assert answer["score"] == pytest.approx(expected.score, rel=1e-5)
     response = client.post(f"/down/v1/models/{CHAMPION}/predict", content=encoded(pictures[0]))
@@ -353,7 +353,7 @@ def test_a_new_champion_is_picked_up_without_a_restart(client, server, second_we
     saved = second_weave.save(tmp_path / "second")
     assert register_champion(saved, CHAMPION, {"category": "weave"}, target=server.target).version == 2
     after = _until(lambda: client.post(path, content=body).raise_for_status().json(), "version", not_value="1")
-    (expected,) = answers(second_weave, [pictures[0]])
+    (expected,) = asked(second_weave, [pictures[0]])
     assert after["version"] == "2"
     assert after["score"] == pytest.approx(expected.score, rel=1e-5)
     assert after["score"] != pytest.approx(before["score"], rel=1e-3)

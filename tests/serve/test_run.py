@@ -16,7 +16,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.serve.conftest import ROOT, answers, child_environment, encoded, free_port
+from tests.serve.conftest import ROOT, asked, child_environment, encoded, free_port
 
 START_SECONDS = 180
 
@@ -61,7 +61,7 @@ def test_the_script_prints_lines_that_work_when_typed(models_dir, pictures, dete
         for name, detector in detectors.items():
             line, png_line = re.findall(rf"^  (curl .*/v1/models/{name}/predict)$", said, re.MULTILINE)
             answer = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, check=True, timeout=60)
-            (expected,) = answers(detector, [pictures[0]])
+            (expected,) = asked(detector, [pictures[0]])
             score = re.search(rb'"score":([0-9.e+-]+)', answer.stdout)
             assert score is not None, answer.stdout
             assert float(score[1]) == pytest.approx(expected.score, rel=1e-5)
