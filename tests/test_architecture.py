@@ -1,0 +1,228 @@
+"""The house's rules: who may import whom, how large a file may be, and what a file may not say."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PLATFORM = ROOT / "platform"
+CODE = sorted(
+    path for folder in ("platform", "search_spaces", "jobs", "serve") for path in (ROOT / folder).rglob("*.py")
+)
+LEAVES = {"errors", "home"}
+FOUNDATIONS = {"data", "nn", "metrics", "stages"}
+ROOMS_WITH_RAY = {"tuning", "training", "jobs", "serve"}
+# The one exception: `subband.load` fetches models:/ URIs through the registry, and imports it only when it meets one.
+LAZY = {("platform/subband/methods/loading.py", "subband.tracking")}
+
+
+def module_name(path: Path) -> str:
+    """Dotted name as it is imported: platform/ is on the path and no package."""
+    parts = path.relative_to(PLATFORM if path.is_relative_to(PLATFORM) else ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room(name: str) -> str:
+    """``subband.nn.wavelets`` is in the room nn, ``jobs.sweep`` in jobs."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "subband" and len(parts) > 1 else parts[0]
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every module that a file imports, wherever in it, and whether that happens at the file's top level."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = {id(node) for node in tree.body}
+    package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")
+                base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [node.module])])
+            yield base, id(node) in top
+            if base == "subband" or (base.startswith("subband.") and (PLATFORM / base.replace(".", "/")).is_dir()):
+                yield from ((f"{base}.{alias.name}", id(node) in top) for alias in node.names)
+
+
+def imported_by(path: Path) -> set[str]:
+    relative = path.relative_to(ROOT).as_posix()
+    allowed = {module for file, module in LAZY if file == relative}
+    return {
+        name
+        for name, at_top in imports(path)
+        if at_top or not any(name == module or name.startswith(f"{module}.") for module in allowed)
+    }
+
+
+def subband_rooms(path: Path) -> set[str]:
+    return {room(name) for name in imported_by(path) if name.startswith("subband.")}
+
+
+def each(paths):
+    return pytest.mark.parametrize("path", paths, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def in_rooms(*rooms):
+    return [path for path in CODE if room(module_name(path)) in rooms]
+
+
+def test_the_rooms_are_found():
+    """An empty list would let every rule pass."""
+    assert {room(module_name(path)) for path in CODE} >= FOUNDATIONS | {
+        "methods",
+        "tuning",
+        "tracking",
+        "jobs",
+        "testing",
+    }
+
+
+@each(in_rooms(*FOUNDATIONS))
+def test_foundations_know_nothing_above_them(path):
+    assert subband_rooms(path) <= FOUNDATIONS | LEAVES
+
+
+@each(in_rooms("methods", "synthesis"))
+def test_methods_and_synthesis_stand_on_the_foundations(path):
+    assert subband_rooms(path) <= FOUNDATIONS | LEAVES | {room(module_name(path))}
+
+
+@each(in_rooms("evaluation"))
+def test_the_final_scorer_knows_methods_only_by_their_interface(path):
+    assert subband_rooms(path) <= FOUNDATIONS | LEAVES | {"methods"}
+    assert {name for name in imported_by(path) if name.startswith("subband.methods")} <= {
+        "subband.methods",
+        "subband.methods.base",
+        "subband.methods.base.Method",
+    }
+
+
+@each([path for path in CODE if room(module_name(path)) not in ROOMS_WITH_RAY])
+def test_only_the_cluster_rooms_import_ray(path):
+    assert not [name for name in imported_by(path) if name.split(".")[0] == "ray"]
+
+
+@each([path for path in CODE if room(module_name(path)) != "tracking"])
+def test_only_tracking_imports_mlflow(path):
+    assert not [name for name in imported_by(path) if name.split(".")[0] == "mlflow"]
+
+
+@each([path for path in CODE if room(module_name(path)) not in ("testing",)])
+def test_nothing_that_runs_imports_the_test_suite(path):
+    assert not {"pytest", "hypothesis"} & {name.split(".")[0] for name in imported_by(path)}
+    assert "testing" not in subband_rooms(path)
+
+
+METHOD_ROOMS = {path.name for path in (PLATFORM / "subband" / "methods").iterdir() if (path / "__init__.py").exists()}
+KNOW_BY_NAME = [
+    path
+    for path in CODE
+    if not (
+        path.relative_to(ROOT).as_posix() == "platform/subband/methods/registry.py"
+        or (path.is_relative_to(PLATFORM / "subband" / "methods") and path.parent.name in METHOD_ROOMS)
+        or room(module_name(path)) in ("search_spaces", "jobs")
+        or path.is_relative_to(PLATFORM / "bench")
+    )
+]
+
+
+@each(KNOW_BY_NAME)
+def test_methods_are_known_by_name_only_in_the_registry_and_their_own_rooms(path):
+    """Prose may name a method; code, that is an import or a string that is the name, may not."""
+    assert METHOD_ROOMS
+    modules = {name for name in imported_by(path) if name.startswith("subband.methods.")}
+    assert not [name for name in modules if name.split(".")[2] in METHOD_ROOMS]
+    strings = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+    assert not strings & METHOD_ROOMS
+
+
+def test_imports_are_found_wherever_they_hide(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PLATFORM", tmp_path)
+    file = tmp_path / "subband" / "nn" / "made.py"
+    (tmp_path / "subband" / "tracking").mkdir(parents=True)
+    file.parent.mkdir()
+    file.write_text(
+        "from subband import tracking\n"
+        "from . import wavelets\n"
+        "from ..tuning.sweep import run\n"
+        "def late():\n"
+        "    import ray.tune as tune\n"
+        "    if True:\n"
+        "        from mlflow.entities import Run\n"
+    )
+    found = dict(imports(file))
+    assert {"subband.tracking", "subband.nn", "subband.tuning.sweep", "ray.tune", "mlflow.entities"} <= found.keys()
+    assert {name for name, at_top in found.items() if not at_top} == {"ray.tune", "mlflow.entities"}
+
+
+@pytest.mark.parametrize("text", ["/wo" + "rk/data", "open('/ro" + "ot/x')", "--data /ho" + "me/someone/pictures"])
+def test_machine_paths_are_recognised(text):
+    assert MACHINE_PATH.search(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["/ho" + "me/ray/subband", "the network/work of", "https://example.org/ho" + "me", "./ro" + "ot"]
+)
+def test_other_paths_are_not(text):
+    assert not MACHINE_PATH.search(text)
+
+
+def test_the_exceptions_are_still_there():
+    """An exception that nobody needs any more is taken out of the list."""
+    for relative, name in LAZY:
+        found = {(imported, at_top) for imported, at_top in imports(ROOT / relative)}
+        assert (name, False) in found
+        assert (name, True) not in found
+
+
+@each([*CODE, *sorted((ROOT / "tests").rglob("*.py"))])
+def test_a_file_is_read_in_one_sitting(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+# Ray's container images have their home in one fixed place, which manifests may name.
+FOLDERS = "|".join(("work", "root", "home(?!/ray)", "Users"))
+MACHINE_PATH = re.compile(rf"(?<![\w.:/<])/(?:{FOLDERS})\b")
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode != 0:  # an unpacked archive, for instance
+        return [path for path in ROOT.rglob("*.py") if ".venv" not in path.parts]
+    return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+def test_no_file_names_the_machine_it_was_written_on():
+    named = []
+    for path in tracked():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        named += [f"{path.relative_to(ROOT)}: {found.group()}" for found in MACHINE_PATH.finditer(text)]
+    assert named == []
+
+
+def test_platform_is_no_package_and_the_standard_librarys_stays_importable():
+    assert not (PLATFORM / "__init__.py").exists()
+    code = "import platform; print(platform.__file__, platform.system())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not Path(done.stdout.split()[0]).is_relative_to(ROOT)
+
+
+def test_methods_need_neither_ray_nor_mlflow_nor_pytest():
+    """Not even indirectly: a notebook with torch alone can fit and load."""
+    code = (
+        "import sys, subband.methods, subband.evaluation; subband.methods.get_method('wepadim');"
+        "sys.exit(', '.join({'ray', 'mlflow', 'pytest'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PLATFORM, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
