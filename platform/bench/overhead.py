@@ -49,7 +49,13 @@ def main() -> int:
     figures: dict[str, Any] = {"trials": 8 * len(sigmas)}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SUBBAND_HOME"] = folder
-        settings = {"data": arguments.data, "search": "grid", "selection": "test", "register_champion": False}
+        settings = {
+            "data": arguments.data,
+            "search": "grid",
+            "selection": "test",
+            "register_champion": False,
+            "workers": os.cpu_count(),
+        }
         warm = {**axes, "sigma": (9.0, 9.5)}
         _run(warm, SweepSettings(**settings, name="warm"))
         for name in ("plain", "mlflow", "plain-again", "mlflow-again"):
@@ -86,9 +92,7 @@ def _run(axes: dict[str, tuple[Any, ...]], settings: SweepSettings, tracked: boo
     finally:
         if untracked is not None:
             sweeps.SweepLog.log_trial = untracked  # type: ignore[method-assign]
-    import ray
-
-    workers = int(ray.cluster_resources()["CPU"])
+    workers = settings.workers or 1
     skip = workers  # the first trial of every worker also pays the worker's start
     in_trials = sum(record.timings["trial"] for record in records[skip:])
     stages = sum(record.timings["stages"] for record in records[skip:])

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from subband.errors import ParamsError
 from subband.nn.wavelets import (
     SUBBANDS,
-    aligned_subbands,
     canonical_subbands,
     check_wavelet,
+    gridded_subbands,
     parse_subbands,
     resize_maps,
     transformed_size,
@@ -157,21 +157,28 @@ def test_maps_of_the_right_size_are_not_touched():
     assert resize_maps(maps, (5, 7), True) is maps
 
 
-@given(st.sampled_from(["haar", "db2", "sym4"]), st.integers(1, 3), st.integers(8, 20), st.integers(8, 20))
-@settings(max_examples=30, deadline=None)
-def test_aligned_subbands_have_the_promised_shapes(wavelet, level, height, width):
-    maps = torch.from_numpy(noise((1, 3, height, width)))
-    aligned = aligned_subbands(maps, wavelet, level, ["HH", "LL"], (6, 5), True)
-    assert list(aligned) == ["HH", "LL"]
-    assert aligned["LL"].shape == (1, 3, 6, 5)
-    assert aligned["HH"].shape == (1, 3 * level, 6, 5)
-    own = aligned_subbands(maps, wavelet, level, ["LH"], None, True)["LH"]
-    assert own.shape[2:] == wavelet_subbands(maps, wavelet, level)["LL"][0].shape[2:]
+@given(
+    st.sampled_from(["haar", "db2", "db4", "sym4", "coif1", "bior2.2"]),
+    st.integers(1, 4),
+    st.tuples(st.integers(16, 30), st.integers(16, 30)),
+    st.tuples(st.integers(2, 14), st.integers(2, 14)),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_two_matrix_products_equal_transforming_and_resizing(wavelet, level, size, cells, antialias):
+    maps = torch.from_numpy(noise((2, 3, *size)))
+    bands = wavelet_subbands(maps, wavelet, level)
+    own = tuple(bands["LL"][0].shape[2:])
+    found = gridded_subbands(maps, wavelet, level, cells, antialias)
+    for name, parts in bands.items():
+        resized = [resize_maps(resize_maps(part, own, antialias), cells, antialias) for part in parts]
+        wanted = torch.cat(resized, dim=1).flatten(2).permute(2, 0, 1)
+        assert_close(found[name], wanted.numpy(), 1e-5)
 
 
 def test_no_images_give_no_rows():
-    aligned = aligned_subbands(torch.zeros(0, 3, 8, 8), "haar", 2, SUBBANDS, (4, 4), True)
-    assert {name: tuple(maps.shape) for name, maps in aligned.items()} == {
-        "LL": (0, 3, 4, 4),
-        **dict.fromkeys(SUBBANDS[1:], (0, 6, 4, 4)),
+    found = gridded_subbands(torch.zeros(0, 3, 8, 8), "haar", 2, (4, 4), True)
+    assert {name: tuple(vectors.shape) for name, vectors in found.items()} == {
+        "LL": (16, 0, 3),
+        **dict.fromkeys(SUBBANDS[1:], (16, 0, 6)),
     }
