@@ -1,10 +1,10 @@
-"""One thread a process: the pictures here are so small that handing work to more threads costs more than it saves."""
+"""One thread a process: the pictures here are so small that sharing work among threads costs more than it saves."""
 
 import pytest
 import torch
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
