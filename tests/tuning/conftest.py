@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_spaces.wepadim import SPACE
 
+from search_spaces.wepadim import SPACE
 from subband.tuning.plan import SweepPlan, make_plan
 from subband.tuning.settings import SweepSettings
 from subband.tuning.sweep import SweepResult, run_sweep

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from search_spaces.wepadim import SPACE
 
+from search_spaces.wepadim import SPACE
 from subband.errors import ParamsError
 from subband.methods import get_method
 from subband.tuning.flags import parse

@@ -2,8 +2,8 @@
 
 import optuna
 import pytest
-from search_spaces.wepadim import PRESETS, SPACE, suggest
 
+from search_spaces.wepadim import PRESETS, SPACE, suggest
 from subband.errors import ParamsError
 from subband.trials import TrialRecord
 from subband.tuning.space import NarrowedSearch, product
