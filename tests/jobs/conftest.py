@@ -109,6 +109,8 @@ def check_ending() -> Callable[[str], None]:
         assert "regret" in output
         assert re.search(r"^wepadim-synthetic-\w+ +1 ", output, re.MULTILINE), output
         assert re.search(r"^  mlflow ui .*--backend-store-uri sqlite:///", output, re.MULTILINE), output
-        assert re.search(r"^  make serve .*curl .*/v1/models/wepadim-synthetic-\w+/predict", output, re.MULTILINE), output
+        assert re.search(r"^  make serve .*curl .*/v1/models/wepadim-synthetic-\w+/predict", output, re.MULTILINE), (
+            output
+        )
 
     return check

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 
 import pytest
 from PIL import Image
-from search_spaces.wepadim import SPACE
 
+from search_spaces.wepadim import SPACE
 from subband.tuning.job import sweep_job
 
 TINY = "synthetic:?train=6&test=8&size=64&categories=weave"
@@ -91,7 +90,9 @@ def test_an_empty_category(ended, pictures):
 
 def test_one_training_image(ended, pictures):
     for selection in ("holdout", "synthetic"):
-        status, output = ended("--data", pictures(f"p-{selection}", train_good=1, test_good=3, test_dent=3), "--selection", selection)
+        status, output = ended(
+            "--data", pictures(f"p-{selection}", train_good=1, test_good=3, test_dent=3), "--selection", selection
+        )
         assert status == 1
         assert "at least 2" in output, output
 

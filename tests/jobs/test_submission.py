@@ -1,4 +1,4 @@
-"""The three ways to start a job: as a script, submitted to a cluster that has the checkout, and to one that has only the dependencies.
+"""The three ways to start a job: as a script, and submitted to a cluster that has the checkout or only the dependencies.
 
 The clusters are real, with token authentication (Ray's default from 2.61 on), a home and ports of their own.
 """
@@ -67,7 +67,9 @@ def free_ports(count: int) -> list[int]:
 @contextlib.contextmanager
 def cluster(started_in: Path) -> Iterator[Cluster]:
     """A head node of 2 CPUs, started in that folder; everything of it ends with the block."""
-    folder = Path(tempfile.mkdtemp(prefix="sb-"))  # short: Ray puts sockets below it, whose paths are limited to 107 bytes
+    folder = Path(
+        tempfile.mkdtemp(prefix="sb-")
+    )  # short: Ray puts sockets below it, whose paths are limited to 107 bytes
     person = folder / "person"
     (person / ".config").mkdir(parents=True)
     elsewhere = folder / "elsewhere"

@@ -9,6 +9,7 @@ from mlflow.tracking import MlflowClient
 
 import subband
 from subband.data import load_images, open_dataset, split_category
+from subband.errors import SubbandError
 from subband.evaluation import METRICS
 from subband.methods import make_params
 from subband.report import regret
@@ -49,8 +50,8 @@ def test_an_exact_grid_runs_every_point_once(exact):
 def test_every_stage_is_computed_once_whichever_worker_needs_it(exact, sweep_home):
     store = Store(sweep_home / "exact-store")
     entries = Counter(row["stage"] for row in store.info())
-    # Two categories, and per category: 2 wavelets, each with 2 regularisations, each with 2 smoothings.
-    for stage, count in {"images": 1, "features": 1, "grams": 2, "distances": 4, "metrics": 8}.items():
+    # Two categories, and per category: 2 wavelets, each with 2 regularisations and 2 smoothings (which are not stored).
+    for stage, count in {"images": 1, "features": 1, "grams": 2, "spectrum": 2, "metrics": 8}.items():
         assert entries[stage] == 2 * count, entries
     assert store.verify() == []
     # The ledger says who computed what: the backbone pass is in the timings of one trial a category at the most.
@@ -135,7 +136,13 @@ def test_a_search_with_racing_stops_poor_trials_and_ranks_only_complete_ones(swe
 
 def test_two_objectives_give_a_front_and_its_figure(sweep):
     result = sweep(
-        data=ONE, search="nsga2", trials=5, objective=("image_auroc", "pixel_auroc"), level=(1,), wavelet=("haar",), **QUIET
+        data=ONE,
+        search="nsga2",
+        trials=5,
+        objective=("image_auroc", "pixel_auroc"),
+        level=(1,),
+        wavelet=("haar",),
+        **QUIET,
     )
     assert [r.trial_id for r in result.front] == [
         r.trial_id for r in non_dominated(result.records, ["image_auroc", "pixel_auroc"])
@@ -202,11 +209,16 @@ def test_reported_labels_never_choose(sweep, tmp_path):
                 other.write_bytes(pixels[0])
                 one.write_bytes(pixels[1])
         results.append(
-            sweep(data=f"mvtec:{tmp_path / name}", search="grid", sigma=(1.5, 4.0), subbands=("LL", "HH"), workers=1, **QUIET)
+            sweep(
+                data=f"mvtec:{tmp_path / name}",
+                search="grid",
+                sigma=(1.5, 4.0),
+                subbands=("LL", "HH"),
+                workers=1,
+                **QUIET,
+            )
         )
-    honest, corrupted = (
-        {(r.params["sigma"], r.params["subbands"]): r for r in result.records} for result in results
-    )
+    honest, corrupted = ({(r.params["sigma"], r.params["subbands"]): r for r in result.records} for result in results)
     assert {key: r.choose for key, r in honest.items()} == {key: r.choose for key, r in corrupted.items()}
     assert {key: r.report for key, r in honest.items()} != {key: r.report for key, r in corrupted.items()}
 
@@ -232,12 +244,10 @@ def damaged(tmp_path):
     return tmp_path / "mine"
 
 
-def test_a_damaged_picture_is_named_and_ends_a_sweep_that_cannot_succeed(sweep, damaged):
-    with pytest.raises(subband.errors.SubbandError, match=r"every trial failed.*002\.png"):
-        sweep(data=f"mvtec:{damaged}", selection="test", trials=50, racing="off", name="damaged", wavelet=("haar",), **QUIET)
-
-
-def test_a_sweep_that_failed_keeps_its_records_and_ends_its_run(sweep_home, plan):
+def test_a_damaged_picture_is_named_and_ends_a_sweep_that_cannot_succeed(sweep, sweep_home, damaged):
+    given = {"data": f"mvtec:{damaged}", "selection": "test", "trials": 50, "racing": "off", "wavelet": ("haar",)}
+    with pytest.raises(SubbandError, match=r"every trial failed.*002\.png"):
+        sweep(name="damaged", **given, **QUIET)
     records = read_records(sweep_home / "runs" / "damaged")
     assert 3 <= len(records) < 15, "the sweep went on although nothing could succeed"
     assert {record.status for record in records} == {"failed"}
@@ -245,21 +255,16 @@ def test_a_sweep_that_failed_keeps_its_records_and_ends_its_run(sweep_home, plan
     assert all(record.params["wavelet"] == "haar" and record.params["image_size"] == 64 for record in records)
 
 
-def test_one_illegal_configuration_fails_alone(sweep):
-    """level 2 fits the picture for short filters only: known when the trial asks for it, not before."""
-    result = sweep(data=ONE, search="grid", wavelet=("haar",), weights=("random:0", "/no/such/weights.pth"), **QUIET)
-    statuses = {record.params["weights"]: record.status for record in result.records}
-    assert statuses == {"random:0": "complete", "/no/such/weights.pth": "failed"}
-    (failed,) = [record for record in result.records if record.status == "failed"]
-    assert "/no/such/weights.pth" in failed.error
-    assert result.chosen.params["weights"] == "random:0"
+def test_one_failing_configuration_fails_alone_and_is_tried_again_by_a_resume(sweep, tmp_path):
+    broken = tmp_path / "broken.pth"
+    broken.write_bytes(b"not a state dict")
+    first = sweep(data=ONE, search="grid", name="one-fails", weights=("random:0", str(broken)), **QUIET)
+    assert {r.params["weights"]: r.status for r in first.records} == {"random:0": "complete", str(broken): "failed"}
+    (failed,) = [record for record in first.records if record.status == "failed"]
+    assert "broken.pth" in failed.error
+    assert "Traceback" not in failed.error
+    assert first.chosen.params["weights"] == "random:0"
 
-
-def test_resuming_a_finished_sweep_with_a_failed_point_ends_well(sweep, plan):
-    name = "failed-point"
-    given = {"search": "grid", "weights": ("random:0", "/no/such/weights.pth")}
-    first = sweep(data=ONE, name=name, **given, **QUIET)
-    again = sweep(resume=name)
-    assert len(first.records) == 2
-    assert len(again.records) == 3, "only the failed point is tried again"
+    again = sweep(resume="one-fails")
+    assert [record.status for record in again.records] == [*(r.status for r in first.records), "failed"]
     assert again.chosen.params == first.chosen.params
