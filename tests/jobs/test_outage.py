@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 
-from conftest import ROOT, SMALL_PARAMS, TINY
+from job_runs import ROOT, SMALL_PARAMS, TINY
 from mlflow.tracking import MlflowClient
 
 import subband

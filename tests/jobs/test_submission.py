@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import JOB_SECONDS, ROOT, Place
+from job_runs import JOB_SECONDS, ROOT, Place
 
 from subband.trials import read_records
 
