@@ -23,6 +23,7 @@ from subband.tuning.space import NarrowedSearch, Point, Preset, Space, product
 
 SETTINGS_NAME = "settings.json"
 RACING_NEEDS = 4
+LEARNT_FROM_AT_LEAST = 2
 _GIVEN_ANEW = {"resume", "trials", "minutes", "workers", "tracking_uri", "store", "store_gb", "top"}
 """Settings that a resumed sweep may be given anew: budgets, places, what is shown."""
 
@@ -281,7 +282,12 @@ def _check_data(dataset: Dataset, settings: SweepSettings) -> str:
     undefined: dict[str, list[str]] = {objective: [] for objective in settings.objective}
     for name in dataset.categories:
         category = dataset.category(name)
-        _, truth = split_category(category, selection, settings.seed)
+        split, truth = split_category(category, selection, settings.seed)
+        if len(split.fit) < LEARNT_FROM_AT_LEAST:
+            raise DataError(
+                f"{name}: {len(split.fit)} good training picture is left to learn from with selection={selection!r}; "
+                f"at least {LEARNT_FROM_AT_LEAST} are needed to see how good ones vary"
+            )
         digests.append(fingerprint((*category.train, *category.test), include_labels=True))
         labels = [truth.samples[index].label for index in truth.choose]
         for objective, where in undefined.items():
