@@ -15,6 +15,7 @@ COLOURS = "inferno"  # as in the report's galleries
 OPACITY = 0.8
 
 Box = tuple[float, float, float, float]
+Scale = tuple[float, float, float]
 
 
 def inspected_box(preprocess: Preprocess, width: int, height: int) -> Box:
@@ -31,30 +32,31 @@ def inspected_box(preprocess: Preprocess, width: int, height: int) -> Box:
     return (left * across, top * down, (left + side) * across, (top + side) * down)
 
 
-def colour_scale(calibration: Calibration, threshold: float, map_SS: np.ndarray) -> tuple[float, float]:
-    """Map values that are drawn transparent and fully coloured.
+def colour_scale(calibration: Calibration, threshold: float, map_SS: np.ndarray) -> Scale:
+    """Map values that are drawn transparent, in the middle colour, and in the last colour.
 
-    The scale is one for all pictures of a model: it starts at the lowest score of a good picture, and the threshold lies in its
-    middle. Where the threshold lies below that (given by hand), it starts at the map's own lowest value.
+    Up to the middle the scale is one for all pictures of a model: it starts at the lowest score of a good picture and reaches the
+    middle colour at the threshold. From there it goes to the map's highest value, so that the worst place shows within a large
+    defect; at the least, it goes as far above the threshold as it starts below. Where the threshold lies below every good score
+    (given by hand), it starts at the map's own lowest value.
     """
     low = min(calibration.good_scores, default=threshold)
     if low >= threshold:
         low = min(float(map_SS.min()), threshold)
     half = max(threshold - low, 1e-6 * max(abs(threshold), 1.0))
-    return low, low + 2 * half
+    return threshold - half, threshold, max(threshold + half, float(map_SS.max()))
 
 
-def overlay_png(picture: Image.Image, map_SS: np.ndarray, box: Box, scale: tuple[float, float]) -> bytes:
+def overlay_png(picture: Image.Image, map_SS: np.ndarray, box: Box, scale: Scale) -> bytes:
     """The picture in grey with the anomaly map over it, as PNG of the picture's size.
 
     Args:
         picture: RGB, any size.
         map_SS: float32 (S, S), higher is worse.
         box: the part of the picture that the map covers, from `inspected_box`.
-        scale: values drawn transparent and fully coloured, from `colour_scale`.
+        scale: values drawn transparent, in the middle colour and in the last, from `colour_scale`.
     """
-    low, high = scale
-    heat_SS = np.clip((map_SS.astype(np.float64) - low) / (high - low), 0, 1)
+    heat_SS = np.interp(map_SS.astype(np.float64), scale, (0.0, 0.5, 1.0))
     left, top, right, bottom = (round(edge) for edge in box)
     inspected = Image.fromarray(np.rint(255 * heat_SS).astype(np.uint8)).resize(
         (max(right - left, 1), max(bottom - top, 1)), Image.Resampling.BILINEAR

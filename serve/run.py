@@ -40,7 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     host, port = values.pop("host"), values.pop("port")
     try:
         settings = make_settings(values)
-        _check_port(host, port)
+        if not os.environ.get(
+            "RAY_ADDRESS"
+        ):  # a cluster's Serve may hold the port already, and then takes the application
+            _check_port(host, port)
         _serve(console, settings, values, host, port)
     except SubbandError as error:
         console.print(f"error: {error}", style="bold red")
@@ -121,7 +124,10 @@ def _serve(console: Console, settings: ServeSettings, values: dict[str, Any], ho
         pass
     finally:
         console.print("closing")
-        ray_serve.shutdown()  # type: ignore[no-untyped-call]
+        if os.environ.get("RAY_ADDRESS"):  # other applications of the cluster go on
+            ray_serve.delete("subband")
+        else:
+            ray_serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _advise(console: Console, url: str) -> None:

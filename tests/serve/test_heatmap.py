@@ -35,18 +35,19 @@ def test_the_inspected_box_is_what_the_detector_sees(size, preprocess):
 def test_the_scale_starts_at_the_quietest_good_picture_and_has_the_threshold_in_its_middle():
     calibration = Calibration(good_scores=(2.0, 3.0, 5.0), threshold=6.0, rule="test")
     map_SS = np.array([[0.5, 9.0]], np.float32)
-    assert colour_scale(calibration, 6.0, map_SS) == (2.0, 10.0)
-    assert colour_scale(calibration, 4.0, map_SS) == (2.0, 6.0)
-    assert colour_scale(calibration, 1.5, map_SS) == (0.5, 2.5)
-    low, high = colour_scale(calibration, 0.5, map_SS)
-    assert low == 0.5 < high
+    assert colour_scale(calibration, 6.0, map_SS) == (2.0, 6.0, 10.0)
+    assert colour_scale(calibration, 6.0, 3 * map_SS) == (2.0, 6.0, 27.0)
+    assert colour_scale(calibration, 4.0, map_SS) == (2.0, 4.0, 9.0)
+    assert colour_scale(calibration, 1.5, map_SS) == (0.5, 1.5, 9.0)
+    low, middle, high = colour_scale(calibration, 0.5, map_SS)
+    assert low < middle == 0.5 < high
 
 
 def test_the_overlay_shows_the_map_at_its_place_and_the_picture_elsewhere():
     picture = noise(120, 90)
     map_SS = np.zeros((10, 10), np.float32)
     map_SS[2:4, 6:8] = 10.0
-    png = overlay_png(picture, map_SS, (0, 0, 120, 90), (5.0, 10.0))
+    png = overlay_png(picture, map_SS, (0, 0, 120, 90), (5.0, 7.5, 10.0))
     shown = np.asarray(Image.open(io.BytesIO(png))).astype(int)
     grey = np.asarray(picture.convert("L").convert("RGB")).astype(int)
     assert shown.shape == (90, 120, 3)
@@ -63,9 +64,10 @@ def test_the_overlay_shows_the_map_at_its_place_and_the_picture_elsewhere():
 def test_values_outside_the_scale_stay_in_it():
     picture = noise(20, 20)
     grey = np.asarray(picture.convert("L").convert("RGB"))
-    quiet = overlay_png(picture, np.full((4, 4), -3, np.float32), (0, 0, 20, 20), (0.0, 1.0))
+    quiet = overlay_png(picture, np.full((4, 4), -3, np.float32), (0, 0, 20, 20), (0.0, 0.5, 1.0))
     assert (np.asarray(Image.open(io.BytesIO(quiet))) == grey).all()
     loud = [
-        overlay_png(picture, np.full((4, 4), value, np.float32), (0, 0, 20, 20), (0.0, 1.0)) for value in (1.0, 50.0)
+        overlay_png(picture, np.full((4, 4), value, np.float32), (0, 0, 20, 20), (0.0, 0.5, 1.0))
+        for value in (1.0, 50.0)
     ]
     assert loud[0] == loud[1] != quiet
