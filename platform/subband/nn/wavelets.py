@@ -112,7 +112,10 @@ def resize_maps(maps: Tensor, size: tuple[int, int], antialias: bool) -> Tensor:
     """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
-    return torch.nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False, antialias=antialias)
+    # Contiguous: torch 2.15's antialiased resizing misreads some strided maps that are one pixel wide.
+    return torch.nn.functional.interpolate(
+        maps.contiguous(), size=size, mode="bilinear", align_corners=False, antialias=antialias
+    )
 
 
 @dataclass(frozen=True)
