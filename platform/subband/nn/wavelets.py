@@ -112,10 +112,15 @@ def resize_maps(maps: Tensor, size: tuple[int, int], antialias: bool) -> Tensor:
     """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
-    # Contiguous: torch 2.15's antialiased resizing misreads some strided maps that are one pixel wide.
-    return torch.nn.functional.interpolate(
-        maps.contiguous(), size=size, mode="bilinear", align_corners=False, antialias=antialias
-    )
+    if antialias and 1 in (maps.shape[3], size[1]):
+        # torch 2.15 resizes the height of maps one pixel wide wrongly when it low-pass filters: give them a second column.
+        columns = maps.expand(-1, -1, -1, 2) if maps.shape[3] == 1 else maps
+        maps = _bilinear(columns, (size[0], columns.shape[3]), True)[..., : maps.shape[3]]
+    return _bilinear(maps, size, antialias)
+
+
+def _bilinear(maps: Tensor, size: tuple[int, int], antialias: bool) -> Tensor:
+    return torch.nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False, antialias=antialias)
 
 
 @dataclass(frozen=True)
