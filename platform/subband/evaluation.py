@@ -7,8 +7,9 @@ two sets of metrics: ``choose``, which selection may look at, and ``report``, on
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,6 +169,16 @@ class CategoryBench:
             seconds,
             form,
         )
+
+    def prepare(self, method: Method, params: BaseModel, searched: Collection[str]) -> None:
+        """Compute what every trial shares: the longest run of first stages that read nothing that is searched.
+
+        Workers that prepare several categories at the same time share them out: a stage that another is computing is passed over.
+        """
+        chain, _ = method.chain(params, len(self.split.fit), len(self.split.query))
+        shared = tuple(itertools.takewhile(lambda stage: not set(stage.reads) & set(searched), chain))
+        if shared:
+            self.runner.prepare(shared, params.model_dump())
 
     def maps(self, method: Method, params: BaseModel) -> tuple[np.ndarray, np.ndarray]:
         """Anomaly maps (M, S, S) and scores (M,) of every query."""

@@ -7,6 +7,7 @@ store, on whatever worker needed it first.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from subband.stages.store import Chunk, Entry, Store
+from subband.stages.store import BusyError, Chunk, Entry, Store
 
 
 class ParamView:
@@ -101,12 +102,21 @@ class Runner:
             key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:40]
         return key
 
-    def run(self, chain: Chain, params: Mapping[str, Any]) -> Entry:
+    def prepare(self, chain: Chain, params: Mapping[str, Any]) -> None:
+        """Compute the chain's last stage into the store, unless it is there or another worker is at it."""
+        with contextlib.suppress(BusyError):
+            self.run(chain, params, wait=False)
+
+    def run(self, chain: Chain, params: Mapping[str, Any], wait: bool = True) -> Entry:
         """Result of the chain's last stage; what is stored is read, what is missing is computed.
 
         Args:
             chain: the stages, first to last.
             params: every parameter the stages read, as plain values.
+            wait: whether to wait for another worker that is computing the last stage.
+
+        Raises:
+            BusyError: another worker is, and `wait` is false.
         """
         stage, before = chain[-1], chain[:-1]
         key = self.key(chain, params)
@@ -131,7 +141,7 @@ class Runner:
         try:
             if self.store is not None and stage.keep:
                 about = {"stage": stage.name, "params": {name: params[name] for name in stage.reads}}
-                entry, _ = self.store.get_or_compute(key, compute, about)
+                entry, _ = self.store.get_or_compute(key, compute, about, wait)
             else:
                 entry = _in_memory(compute())
         finally:

@@ -43,6 +43,10 @@ DEFAULT_BUDGET_GB = 50.0
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+class BusyError(Exception):
+    """Another worker is computing the entry, and the caller did not want to wait."""
+
+
 class DamagedEntryError(Exception):
     """An entry whose files do not match what was written."""
 
@@ -118,7 +122,7 @@ class Store:
         return entry
 
     def get_or_compute(
-        self, key: str, compute: Callable[[], Iterable[Chunk]], about: Mapping[str, Any]
+        self, key: str, compute: Callable[[], Iterable[Chunk]], about: Mapping[str, Any], wait: bool = True
     ) -> tuple[Entry, bool]:
         """The entry of `key`, computed at most once on this node however many workers ask for it at the same time.
 
@@ -126,11 +130,13 @@ class Store:
             key: hexadecimal content key.
             compute: gives the result in chunks; called only if the entry is absent, while this worker holds its lock.
             about: small description kept with the entry (stage name, parameters) for `info`.
+            wait: whether to wait for another worker that is computing the key.
 
         Returns:
             The entry, and whether this call computed it.
 
         Raises:
+            BusyError: another worker is computing the key, and `wait` is false.
             StoreError: the disk is full or not writable; the store stays valid and nothing half-written remains.
         """
         entry = self.get(key)
@@ -140,6 +146,8 @@ class Store:
         try:
             lock.acquire(timeout=0)
         except Timeout:
+            if not wait:
+                raise BusyError from None
             log.info("stage store: waiting for another worker that computes %s", about.get("stage", key[:12]))
             lock.acquire()
         except OSError as error:

@@ -170,7 +170,7 @@ def _figures(
     target.mkdir(parents=True, exist_ok=True)
     for title, figure in figures.items():
         paths[title] = target / f"{title}.png"
-        figure.savefig(paths[title], dpi=110, bbox_inches="tight")
+        figure.savefig(paths[title], dpi=110)
     return paths
 
 

@@ -170,7 +170,9 @@ def _tune(
         stoppers.append(Deadline(until))
     gpus = min(float(ray.cluster_resources().get("GPU", 0)), workers)
     resources = {"CPU": threads, "GPU": gpus / workers}
-    trainable = tune.with_resources(tune.with_parameters(StageTrial, plan=_trial_plan(plan, threads)), resources)
+    trainable = tune.with_resources(
+        tune.with_parameters(StageTrial, plan=_trial_plan(plan, threads, searched)), resources
+    )
     options: dict[str, Any] = {"reuse_actors": True, "max_concurrent_trials": workers}
     if points is not None:
         space = {"point": tune.grid_search(points)}
@@ -231,7 +233,7 @@ def _search(plan: SweepPlan) -> OptunaSearch:
     )
 
 
-def _trial_plan(plan: SweepPlan, threads: int) -> TrialPlan:
+def _trial_plan(plan: SweepPlan, threads: int, searched: tuple[str, ...] = ()) -> TrialPlan:
     return TrialPlan(
         method=plan.method.name,
         base=plan.base,
@@ -243,6 +245,7 @@ def _trial_plan(plan: SweepPlan, threads: int) -> TrialPlan:
         store_gb=plan.settings.store_gb,
         objectives=plan.settings.objective,
         threads=threads,
+        searched=searched,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class TrialPlan:
         store_gb: its budget.
         objectives: metrics to maximise.
         threads: torch threads a worker uses.
+        searched: names of the params that vary.
     """
 
     method: str
@@ -44,6 +46,7 @@ class TrialPlan:
     store_gb: float
     objectives: tuple[str, ...]
     threads: int
+    searched: tuple[str, ...] = ()
 
 
 class StageTrial(tune.Trainable):
@@ -64,6 +67,11 @@ class StageTrial(tune.Trainable):
         self._store = Store(plan.store, plan.store_gb)
         self._benches: dict[str, CategoryBench] = {}
         self._begin()
+        for name in plan.categories:
+            # Workers that start together share the categories out, instead of waiting for each other in the first trial.
+            # What is wrong with a category is told by the trials that need it.
+            with contextlib.suppress(SubbandError):
+                self._bench(name).prepare(self._method, make_params(self._method, plan.base), plan.searched)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial's config; datasets and open stages stay."""
