@@ -28,19 +28,9 @@ from subband.data import (
 )
 from subband.errors import UndefinedMetricError
 from subband.methods.base import Method
-from subband.metrics import Regions, image_metrics, label_regions, pixel_metrics
+from subband.metrics import METRICS, Regions, image_metrics, label_regions, pixel_metrics
 from subband.stages import Chunk, Runner, Stage, Store, Upstream
 
-METRICS = (
-    "image_auroc",
-    "image_ap",
-    "image_f1max",
-    "pixel_auroc",
-    "pixel_ap",
-    "pixel_f1max",
-    "au_pro_0.3",
-    "au_pro_0.05",
-)
 PRO_LIMITS = (0.3, 0.05)
 
 

@@ -62,7 +62,7 @@ def pictures(tmp_path):
         (["--level", "7"], r"wepadim\.level"),
         (["--sigma", "-1"], r"wepadim\.sigma: .*greater than 0 \(given: -1"),
         (["--sigma", "nan"], r"wepadim\.sigma"),
-        (["--cov-reg", "0.01", "0"], r"wepadim\.cov_reg: .*greater than 0"),
+        (["--cov-reg", "0.01", "0"], r"wepadim\.cov_reg: .*greater than or equal to"),
         (["--weights", "random"], r"wepadim\.weights"),
         (["--preset", "phase3"], r"did you mean 'phase2'"),
         (["--preset", "full", "--sigma", "3", "5"], r"leave nothing of the grid"),

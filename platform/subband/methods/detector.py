@@ -60,7 +60,13 @@ class Calibration(BaseModel):
             )
         chosen = threshold_at_fpr(np.asarray(good_scores, dtype=np.float64), fpr)
         scores = tuple(sorted(float(score) for score in good_scores))
-        return cls(good_scores=scores, fpr=fpr, threshold=chosen.threshold, rule=chosen.note, f1_threshold=f1_threshold)
+        return cls(
+            good_scores=scores,
+            fpr=fpr,
+            threshold=chosen.threshold,
+            rule=f"{chosen.note}, estimated by leaving each training picture out in turn",
+            f1_threshold=f1_threshold,
+        )
 
     def with_threshold(self, threshold: float, rule: str = "set by hand") -> Calibration:
         """The same calibration with another threshold."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,9 @@ from ray.tune.stopper import Stopper
 from subband.trials import TrialRecord, append_record
 
 FAIL_FAST_AFTER = 3
+GRACE_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
 
 
 class TrialEnds(tune.Callback):
@@ -26,6 +30,9 @@ class TrialEnds(tune.Callback):
         searched: names of the params that vary.
         categories: how many categories a complete trial has.
         hand_on: called with each record after it is safe in the ledger.
+
+    Attributes:
+        statuses: of every ended trial, in order.
     """
 
     def __init__(
@@ -44,6 +51,8 @@ class TrialEnds(tune.Callback):
         self._categories = categories
         self._hand_on = hand_on
         self._ended: set[str] = set()
+        self._unwritten: list[TrialRecord] = []
+        self.statuses: list[str] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles callbacks for its own resume, which the ledger replaces; what watches cannot be pickled."""
@@ -76,49 +85,61 @@ class TrialEnds(tune.Callback):
             **fields,
         )
         self._number += 1
-        append_record(self._folder, record)
+        self.statuses.append(record.status)
+        self._unwritten.append(record)
+        try:
+            while self._unwritten:
+                append_record(self._folder, self._unwritten[0])
+                self._unwritten.pop(0)
+        except OSError as error:
+            log.warning(
+                "the ledger in %s cannot be written (%s); its records are kept and tried again", self._folder, error
+            )
         self._hand_on(record)
 
 
 class StopWhenHopeless(Stopper):
-    """Ends the sweep when its first trials all failed: the next hundred would fail the same way."""
+    """Ends the sweep when its first trials all failed: the next hundred would fail the same way.
 
-    def __init__(self) -> None:
-        self._failures: set[str] = set()
-        self._success = False
+    Args:
+        ends: knows how every trial ended, whatever ended it.
+    """
+
+    def __init__(self, ends: TrialEnds) -> None:
+        self._ends = ends
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Never stops one trial on its own."""
-        if result.get("failure") is not None:
-            self._failures.add(trial_id)
-        elif result[
-            "done"
-        ]:  # some good categories do not make a trial: a damaged picture in the last one fails them all
-            self._success = True
         return False
 
     def stop_all(self) -> bool:
         """Whether the sweep should end."""
-        return not self._success and len(self._failures) >= FAIL_FAST_AFTER
+        statuses = self._ends.statuses
+        return len(statuses) >= FAIL_FAST_AFTER and all(status == "failed" for status in statuses)
 
 
 class Deadline(Stopper):
-    """Ends the sweep at a time; running trials finish their category.
+    """Ends the sweep at a time: trials that run then finish their category and are kept as stopped.
 
     Args:
         until: seconds since the epoch.
+        workers: trials that may be running when the time comes.
     """
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, until: float, workers: int) -> None:
         self._until = until
+        self._workers = workers
+        self._stopped = 0
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Never stops one trial on its own."""
-        return False
+        """Stops a trial that reports after the deadline."""
+        late = time.time() > self._until
+        self._stopped += late
+        return late
 
     def stop_all(self) -> bool:
-        """Whether the budget is spent."""
-        return time.time() > self._until
+        """Whether the budget is spent and what was running has reported; a worker that says nothing more is not waited for."""
+        return self._stopped >= self._workers or time.time() > self._until + GRACE_SECONDS
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class ChampionReport:
         detected: share of defective test pictures above it, None where there are none.
         parity: greatest difference between the loaded detector's scores and the evaluated ones, relative to the greatest score.
         figures: PNG files by name.
+        scores: one row a scored picture: name, label, score and decision.
     """
 
     category: str
@@ -46,6 +47,7 @@ class ChampionReport:
     detected: float | None
     parity: float
     figures: dict[str, Path]
+    scores: list[dict[str, Any]]
 
 
 def build_champion(
@@ -97,18 +99,22 @@ def build_champion(
         "subband": __version__,
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    shutil.rmtree(folder, ignore_errors=True)
-    detector.save(folder)
+    # Saved beside its place, and moved there only when it is proven: what lies in the folder may be served at any time.
+    unproven = folder.with_name(f".{folder.name}.unproven")
+    shutil.rmtree(unproven, ignore_errors=True)
+    detector.save(unproven)
     images = load_images(split.query, method.preprocess(params))
-    _, served = load(folder).score(images)
+    _, served = load(unproven).score(images)
     parity = float(np.abs(served - scores).max() / max(float(np.abs(scores).max()), 1e-12))
     if not parity <= PARITY:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(unproven, ignore_errors=True)
         raise ModelError(
             f"the detector of {category.name}, loaded afresh, differs from the evaluated "
             f"scores by {parity:.2e} (allowed: {PARITY:.0e}); "
             "it was not kept"
         )
+    shutil.rmtree(folder, ignore_errors=True)
+    unproven.rename(folder)
     threshold = detector.calibration.threshold
     good, bad = (reported[labels[reported] == label] for label in (0, 1))
     scorer = Scorer(Truth(tuple(scored), (), tuple(int(i) for i in reported)))
@@ -124,6 +130,10 @@ def build_champion(
         detected=float((scores[bad] > threshold).mean()) if len(bad) else None,
         parity=parity,
         figures=figures,
+        scores=[
+            {"name": sample.name, "label": sample.label, "score": float(score), "defective": bool(score > threshold)}
+            for sample, score in zip(scored, scores, strict=True)
+        ],
     )
 
 

@@ -54,6 +54,7 @@ def sweep_job(space: Space, description: str, argv: list[str] | None = None) -> 
         )
         with Progress(console, plan) as progress:
             result = run_sweep(plan, progress.trial, progress.say)
+        print_summary(console, result)
     except SubbandError as error:
         console.print(f"[bold red]error:[/] {escape(str(error))}")
         return 1
@@ -62,7 +63,6 @@ def sweep_job(space: Space, description: str, argv: list[str] | None = None) -> 
             f"interrupted; finished trials are safe in {home() / 'runs'}; continue with --resume last", markup=False
         )
         return 130
-    print_summary(console, result)
     if result.interrupted:
         return 130
     return 0 if result.chosen is not None and not result.problems else 1

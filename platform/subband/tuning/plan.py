@@ -101,7 +101,8 @@ class SweepPlan:
             raise ParamsError(
                 "the params flags leave nothing of the grid; give values that it contains, or drop the preset"
             )
-        return list(unique.values())
+        points = list(unique.values())
+        return points[:2] if self.settings.smoke else points
 
 
 def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: SweepSettings) -> SweepPlan:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from subband.errors import ParamsError, unknown_name
-from subband.evaluation import METRICS
+from subband.metrics import METRICS
 from subband.stages import DEFAULT_BUDGET_GB
 
 Search = Literal["tpe", "random", "gp", "nsga2", "qmc", "grid"]

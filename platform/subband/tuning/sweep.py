@@ -13,12 +13,10 @@ from typing import Any
 
 from subband.tuning import cluster  # isort: skip  # first: it settles what Tune reads when it is imported
 
-import optuna
 import ray
-from optuna.storages.journal import JournalFileBackend
+from matplotlib.figure import Figure
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler
-from ray.tune.search.optuna import OptunaSearch
 from ray.tune.stopper import CombinedStopper
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -35,11 +33,11 @@ from subband.trials import TrialRecord, read_records
 from subband.tuning.callback import Deadline, StopWhenHopeless, TrialEnds
 from subband.tuning.champion import ChampionReport, build_champion
 from subband.tuning.plan import SweepPlan, save_settings
-from subband.tuning.space import NarrowedSearch, Point
+from subband.tuning.search import make_search
+from subband.tuning.space import Point
 from subband.tuning.trainable import StageTrial, TrialPlan
 
 log = logging.getLogger(__name__)
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # its progress lines would break ours
 
 Watch = Callable[[TrialRecord, int], None]
 """Called with every ended trial and the number of trials that this sweep will have (0 while unknown)."""
@@ -165,9 +163,9 @@ def _tune(
     widest = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=1)
     threads = max(1, min(cpus // workers, widest)) if settings.workers else 1
     callback = TrialEnds(plan.folder, len(result.records), plan.base, searched, len(plan.dataset.categories), hand_on)
-    stoppers: list[Any] = [StopWhenHopeless()]
+    stoppers: list[Any] = [StopWhenHopeless(callback)]
     if until is not None:
-        stoppers.append(Deadline(until))
+        stoppers.append(Deadline(until, workers))
     gpus = min(float(ray.cluster_resources().get("GPU", 0)), workers)
     resources = {"CPU": threads, "GPU": gpus / workers}
     trainable = tune.with_resources(
@@ -178,7 +176,7 @@ def _tune(
         space = {"point": tune.grid_search(points)}
     else:
         space = {}
-        options |= {"search_alg": _search(plan), "num_samples": count}
+        options |= {"search_alg": make_search(plan), "num_samples": count}
     if plan.racing:
         categories = len(plan.dataset.categories)
         options["scheduler"] = AsyncHyperBandScheduler(
@@ -208,29 +206,6 @@ def _tune(
         raise SubbandError(
             f"every trial failed, so the sweep was stopped; the first one said: {result.records[0].error}"
         )
-
-
-def _search(plan: SweepPlan) -> OptunaSearch:
-    """Optuna behind Tune; its study lies in the sweep's folder, so that a resumed sweep goes on with what it has learnt."""
-    samplers: Mapping[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-        "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
-        "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-        "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
-        "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
-        "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
-    }
-    objectives = list(plan.settings.objective)
-    # A resumed search with the same seed would propose its first trials again.
-    earlier = len(read_records(plan.folder))
-    backend = JournalFileBackend(str(plan.folder / "optuna.journal"))
-    return OptunaSearch(
-        space=NarrowedSearch(plan.space.suggest, plan.axes).config,
-        metric=objectives if len(objectives) > 1 else objectives[0],
-        mode=["max"] * len(objectives) if len(objectives) > 1 else "max",
-        sampler=samplers[plan.settings.search](plan.settings.seed + earlier),
-        storage=optuna.storages.JournalStorage(backend),
-        study_name=plan.folder.name,
-    )
 
 
 def _trial_plan(plan: SweepPlan, threads: int, searched: tuple[str, ...] = ()) -> TrialPlan:
@@ -299,16 +274,23 @@ def _info(plan: SweepPlan, decisions: Sequence[tuple[str, str, str]]) -> SweepIn
 
 def _finish(plan: SweepPlan, result: SweepResult, sweep_log: SweepLog, say: Callable[[str], None]) -> None:
     """Figures, champions and their registration; a failure here is said and loses nothing of the trials."""
-    objectives = plan.settings.objective
-    if result.chosen is None:
+    objectives, chosen = plan.settings.objective, result.chosen
+    if chosen is None:
         return
-    if len(searched_names(result.records)) > 0:
-        sweep_log.log_figure("parallel-coordinates", parallel_coordinates(result.records, objectives[0]))
-        sweep_log.log_figure("importance", importance(result.records, objectives[0]))
+    source: Source = "report" if chosen.report else "choose"
+    figures: dict[str, Callable[[], Figure]] = {
+        "champion-per-category": lambda: champion_per_category(chosen, source=source),
+    }
+    if searched_names(result.records):
+        figures["parallel-coordinates"] = lambda: parallel_coordinates(result.records, objectives[0])
+        figures["importance"] = lambda: importance(result.records, objectives[0])
     if len(objectives) == 2:
-        sweep_log.log_figure("pareto-front", pareto_front(result.records, objectives))
-    source: Source = "report" if result.chosen.report else "choose"
-    sweep_log.log_figure("champion-per-category", champion_per_category(result.chosen, source=source))
+        figures["pareto-front"] = lambda: pareto_front(result.records, objectives)
+    for name, draw in figures.items():
+        try:
+            sweep_log.log_figure(name, draw())
+        except SubbandError as error:
+            result.problems.append(f"the figure {name} could not be drawn: {error}")
     if not plan.settings.register_champion:
         return
     say(f"champion: refitting on all good pictures of {len(plan.dataset.categories)} categories")
@@ -318,7 +300,7 @@ def _finish(plan: SweepPlan, result: SweepResult, sweep_log: SweepLog, say: Call
     cpus = min(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["NodeID"] == here))
     tasks = {
         _champion_task.options(scheduling_strategy=affinity, num_cpus=cpus).remote(
-            _trial_plan(plan, 1), result.chosen.params, name, str(plan.folder), plan.settings.fpr
+            _trial_plan(plan, 1), chosen.params, name, str(plan.folder), plan.settings.fpr
         ): name
         for name in plan.dataset.categories
     }
@@ -331,13 +313,13 @@ def _finish(plan: SweepPlan, result: SweepResult, sweep_log: SweepLog, say: Call
         result.champions.append(report)
         for title, path in report.figures.items():
             sweep_log.log_figure(title, path)
-        model = f"{plan.method.name}-{plan.dataset.name}-{name}"
+        sweep_log.log_table(f"scores-{name}", report.scores)
+        # A smoke run must never take the place of a real champion.
+        model = f"{'smoke-' if plan.settings.smoke else ''}{plan.method.name}-{plan.dataset.name}-{name}"
         try:
             # A server that never answered the trials is not waited for again and again: `push` registers later.
             patience = 120.0 if sweep_log.run_id is not None else 5.0
-            version = sweep_log.register_champion(
-                report.folder, model, _tags(plan, result.chosen, report), timeout=patience
-            )
+            version = sweep_log.register_champion(report.folder, model, _tags(plan, chosen, report), timeout=patience)
         except SubbandError as error:
             result.problems.append(f"{name}: the champion is saved in {report.folder} but not registered: {error}")
             continue

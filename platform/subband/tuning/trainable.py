@@ -105,6 +105,7 @@ class StageTrial(tune.Trainable):
         return {
             **{metric: choose.get(metric, float("nan")) for metric in self._plan.objectives},
             "record": record,
+            "complete": len(self._categories) == len(self._plan.categories),
             "done": len(self._categories) == len(self._plan.categories),
         }
 

@@ -8,7 +8,7 @@ Split a centred test vector z into its part in the span of X, with coordinates c
 
     d2 = sum_j c_j^2 / (v_j + e)  +  |residual|^2 / e
 
-Both terms are positive, so nothing cancels, and neither the coordinates nor the residual depend on e. They follow from N x N inner
+Both terms are positive, and neither the coordinates nor the residual depend on e. They follow from N x N inner
 products alone (dual form, Woodbury's identity) or from the D x D covariance (primal form), whichever is smaller.
 """
 

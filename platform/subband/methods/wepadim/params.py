@@ -70,7 +70,7 @@ class WEPaDiMParams(BaseModel):
     antialias: bool = Field(True, description="Low-pass filter before a layer is reduced to the grid.")
     cov_reg: float = Field(
         0.01,
-        ge=1e-12,
+        ge=1e-8,
         le=1e3,
         allow_inf_nan=False,
         description="Added to the diagonal of every covariance (absolute, not relative to the trace).",
