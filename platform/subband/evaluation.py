@@ -100,7 +100,7 @@ class Scorer:
     ) -> dict[str, float]:
         chosen: tuple[int, ...] = getattr(self.truth, role)
         if not chosen:
-            notes.append(f"{role}: there are no labelled test pictures")
+            notes.append(f"{role}: there are no labelled test pictures for it")
             return {}
         index = np.asarray(chosen, dtype=np.int64)
         metrics: dict[str, float] = {}

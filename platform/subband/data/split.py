@@ -131,15 +131,15 @@ def _split(fit: Sequence[Sample], query: Sequence[Sample]) -> Split:
 
 
 def _halves(category: Category, rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Two halves with equal shares of every defect kind; an odd one out goes to the half with fewer of its label."""
+    """Two halves with equal shares of every defect kind; an odd one out goes to the half with fewer of its label.
+
+    A category with fewer than two good or two defective pictures has no two halves that could be compared: it chooses nothing, and
+    reports on all it has.
+    """
     defective = sum(sample.label for sample in category.test)
     good = len(category.test) - defective
     if good < 2 or defective < 2:
-        raise DataError(
-            "selection='holdout' splits the labelled test pictures in two halves, so it needs at least 2 good and "
-            f"2 defective ones; category {category.name} has {good} good and {defective} defective; "
-            "use selection='synthetic'"
-        )
+        return (), tuple(range(len(category.test)))
     strata: dict[tuple[int, str], list[int]] = {}
     for index, sample in enumerate(category.test):
         strata.setdefault((sample.label, sample.defect), []).append(index)

@@ -39,6 +39,7 @@ from subband.stages.arrays import ArrayWriter, StoredArray
 log = logging.getLogger(__name__)
 
 LAYOUT_VERSION = "1"
+ATTEMPTS = 5
 DEFAULT_BUDGET_GB = 50.0
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -139,6 +140,19 @@ class Store:
             BusyError: another worker is computing the key, and `wait` is false.
             StoreError: the disk is full or not writable; the store stays valid and nothing half-written remains.
         """
+        for _ in range(ATTEMPTS):
+            entry, computed = self._get_or_compute_once(key, compute, about, wait)
+            if entry is not None:
+                return entry, computed
+            # Another worker, short of room, removed it between our writing and our opening it.
+        raise StoreError(
+            f"entry {key[:12]} was removed {ATTEMPTS} times right after it was written: the budget of "
+            f"{self.budget_bytes / 1e9:.1f} GB is too small for this many workers; raise --store-gb"
+        )
+
+    def _get_or_compute_once(
+        self, key: str, compute: Callable[[], Iterable[Chunk]], about: Mapping[str, Any], wait: bool
+    ) -> tuple[Entry | None, bool]:
         entry = self.get(key)
         if entry is not None:
             return entry, False
@@ -157,14 +171,12 @@ class Store:
             if entry is not None:
                 return entry, False
             size = self._write(key, compute(), about)
+            self._verified.add(key)  # its checksums are those of what was just written
             entry = self.get(key)
         finally:
             lock.release()
-        if entry is None:
-            raise StoreError(
-                f"entry {key[:12]} vanished right after it was written: does another program clear {self.folder}?"
-            )
-        self._make_room(size, keep=key)
+        if entry is not None:
+            self._make_room(size, keep=key)
         return entry, True
 
     def info(self) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ class SweepPlan:
         base: what the user or the preset settled; every other param keeps its default.
         dataset: opened.
         digest: fingerprint of its pictures, labels and masks.
+        categories: its categories, those first that can choose.
         folder: of the sweep.
         resumed: whether the folder has results already.
         racing: whether poor trials stop after a few categories.
@@ -53,6 +54,7 @@ class SweepPlan:
     base: dict[str, Any]
     dataset: Dataset
     digest: str
+    categories: tuple[str, ...]
     folder: Path
     resumed: bool
     racing: bool
@@ -152,6 +154,7 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         settings = settings.model_copy(update={"trials": 1})
         decisions.append(("trials", "1", "every searched param has one value, so there is one configuration"))
     plan_racing = _racing(settings, len(dataset.categories), decisions)
+    digest, categories = _check_data(dataset, settings, decisions)
     plan = SweepPlan(
         settings=settings,
         space=space,
@@ -159,7 +162,8 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         axes=axes,
         base=base,
         dataset=dataset,
-        digest=_check_data(dataset, settings),
+        digest=digest,
+        categories=categories,
         folder=folder,
         resumed=resumed,
         racing=plan_racing,
@@ -276,11 +280,17 @@ def _racing(settings: SweepSettings, categories: int, decisions: list[tuple[str,
     return on
 
 
-def _check_data(dataset: Dataset, settings: SweepSettings) -> str:
-    """Open every category, try the split, and see that the objective can be computed; returns the dataset's fingerprint."""
+def _check_data(
+    dataset: Dataset, settings: SweepSettings, decisions: list[tuple[str, str, str]]
+) -> tuple[str, tuple[str, ...]]:
+    """Open every category, try the split, and see where the objectives can be computed.
+
+    Returns:
+        The dataset's fingerprint, and its categories with those first that can choose by the first objective.
+    """
     selection: Selection = settings.selection
     digests = []
-    undefined: dict[str, list[str]] = {objective: [] for objective in settings.objective}
+    undefined: dict[str, dict[str, str]] = {objective: {} for objective in settings.objective}
     for name in dataset.categories:
         category = dataset.category(name)
         split, truth = split_category(category, selection, settings.seed)
@@ -292,14 +302,21 @@ def _check_data(dataset: Dataset, settings: SweepSettings) -> str:
         digests.append(fingerprint((*category.train, *category.test), include_labels=True))
         labels = [truth.samples[index].label for index in truth.choose]
         for objective, where in undefined.items():
-            if len(set(labels)) < 2:
-                where.append(f"{name}: the pictures that choose are all {'good' if 0 in labels else 'defective'}")
+            if not labels:
+                where[name] = "it has fewer than 2 good or 2 defective test pictures"
+            elif len(set(labels)) < 2:
+                where[name] = f"the pictures that choose are all {'good' if 0 in labels else 'defective'}"
             elif not objective.startswith("image") and all(truth.samples[i].mask is None for i in truth.choose):
-                where.append(f"{name}: no masks, so {objective} is undefined")
+                where[name] = f"no masks, so {objective} is undefined"
     for objective, where in undefined.items():
         if len(where) == len(dataset.categories):
+            name, reason = next(iter(where.items()))
             raise DataError(
-                f"nothing can be chosen by {objective} with selection={selection!r} ({where[0]}); add labelled "
+                f"nothing can be chosen by {objective} with selection={selection!r} ({name}: {reason}); add labelled "
                 "defective test pictures, or use --selection synthetic, which needs none"
             )
-    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+    silent = undefined[settings.objective[0]]
+    for name, reason in silent.items():
+        decisions.append((name, "chooses nothing", f"{reason}; its scores are kept and reported"))
+    ordered = sorted(dataset.categories, key=lambda name: name in silent)
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest(), tuple(ordered)
