@@ -99,7 +99,9 @@ def trial_name(record: TrialRecord, template: str = "") -> str:
     words = [f"{record.number:03d}"]
     values = {name: record.params[name] for name in record.searched if name in record.params}
     words += [value for value in values.values() if isinstance(value, str)]
-    words += [f"{name}={plain_text(value)}" for name, value in values.items() if not isinstance(value, str)]
+    # Three digits tell trials apart; a sampled 0.00030254239799240895 would fill the column.
+    numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
+    words += [f"{n}={f'{v:.3g}' if isinstance(v, float) else plain_text(v)}" for n, v in numbers.items()]
     return shortened(" ".join(words), RUN_NAME_LENGTH)
 
 
