@@ -54,9 +54,8 @@ def test_every_stage_is_computed_once_whichever_worker_needs_it(exact, sweep_hom
     for stage, count in {"images": 1, "features": 1, "grams": 2, "spectrum": 2, "metrics": 8}.items():
         assert entries[stage] == 2 * count, entries
     assert store.verify() == []
-    # The ledger says who computed what: the backbone pass is in the timings of one trial a category at the most.
-    passes = sum("features" in record.timings for record in exact.records)
-    assert 1 <= passes <= 2
+    # What every trial shares was prepared by the workers before the first trial, so no trial waited for it or paid for it.
+    assert not any({"images", "features"} & set(record.timings) for record in exact.records)
 
 
 def test_records_hold_every_category_metric_and_timing(exact):
@@ -151,6 +150,7 @@ def test_two_objectives_give_a_front_and_its_figure(sweep):
     assert (result.plan.folder / "figures" / "pareto-front.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["gp", "qmc"])
 def test_other_samplers_run(sweep, search):
     result = sweep(data=ONE, search=search, trials=3, wavelet=("haar",), level=(1,), **QUIET)
