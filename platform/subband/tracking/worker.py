@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 PROGRESS_SECONDS = 2.0
+REST = 9.0  # times what the last job took
+LONGEST_REST = 2.0
 REPEATS = 3  # a job that fails so often while MLflow answers others counts as refused
 
 
@@ -63,13 +65,16 @@ class Worker:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._status: Status = "finished"
         self._hurry = threading.Event()
+        self._awaited = threading.Event()
         self._complete = False
         self._warned: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="subband-tracking", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Hand over a job; returns at once."""
+        """Hand over a job; returns at once. From the first job that somebody waits for, the thread rests no more."""
+        if job.result is not None:
+            self._awaited.set()
         self._queue.put(job)
 
     def close(self, status: Status, timeout: float) -> bool:
@@ -83,6 +88,7 @@ class Worker:
             Whether everything was written.
         """
         self._status = status
+        self._awaited.set()
         self._queue.put(None)
         self._thread.join(timeout)
         if self._thread.is_alive():
@@ -131,8 +137,11 @@ class Worker:
             if self.writer is None:
                 self.writer = self._open_writer()
             while waiting and not self._hurry.is_set():
+                started = time.perf_counter()
                 self._do(waiting[0], self.writer)
                 waiting.popleft()
+                # The sweep's trials and its driver want the processors: while nobody waits for us we take a tenth of one.
+                self._awaited.wait(min(REST * (time.perf_counter() - started), LONGEST_REST))
             if progress:
                 self._do(Job("the sweep's progress", lambda writer: writer.write_progress()), self.writer)
         except Exception as error:
