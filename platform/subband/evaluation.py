@@ -20,6 +20,7 @@ from subband.data import (
     Masks,
     Preprocess,
     Selection,
+    Split,
     Truth,
     fingerprint,
     fingerprint_images,
@@ -124,6 +125,12 @@ class Scorer:
         return metrics
 
 
+def split_runner(split: Split, store: Store | None) -> Runner:
+    """A runner for one split, keyed by its pictures and by how many of them are learnt from: equal splits share their stages."""
+    pictures = fingerprint_images((*split.fit, *split.query))
+    return Runner(split, f"{pictures}:{len(split.fit)}", store)
+
+
 class CategoryBench:
     """One category under one selection, ready to evaluate any params on this worker.
 
@@ -137,8 +144,7 @@ class CategoryBench:
     def __init__(self, category: Category, selection: Selection, seed: int, store: Store | None) -> None:
         self.name = category.name
         self.split, self.truth = split_category(category, selection, seed)
-        pictures = fingerprint_images((*self.split.fit, *self.split.query))
-        self.runner = Runner(self.split, f"{pictures}:{len(self.split.fit)}", store)
+        self.runner = split_runner(self.split, store)
         self.scorer = Scorer(self.truth)
 
     def evaluate(self, method: Method, params: BaseModel) -> Evaluation:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from subband import __version__
-from subband.data import Category, Split, Truth, fingerprint, fingerprint_images, load_images
+from subband.data import Category, Split, Truth, fingerprint, load_images
 from subband.errors import ModelError
-from subband.evaluation import Scorer
+from subband.evaluation import Scorer, split_runner
 from subband.methods import Calibration, Method, load
 from subband.metrics import f1_max
 from subband.report import gallery, roc_and_pro_curves
-from subband.stages import Runner, Store
+from subband.stages import Store
 
 PARITY = 1e-5
 GALLERY_ROWS = 8
@@ -78,8 +78,8 @@ def build_champion(
     scored = category.test or category.train
     fit_pictures, query_pictures = (tuple(s.image for s in samples) for samples in (category.train, scored))
     split = Split(fit_pictures, query_pictures, tuple(s.name for s in category.train), tuple(s.name for s in scored))
-    # The same key as a sweep under selection=test or holdout uses: their stages are found in the store.
-    runner = Runner(split, f"{fingerprint_images((*split.fit, *split.query))}:{len(split.fit)}", store)
+    # The split of a sweep under selection=test or holdout: its stages are found in the store.
+    runner = split_runner(split, store)
     chain, _ = method.chain(params, len(split.fit), len(split.query))
     evaluated = runner.run(chain, params.model_dump())
     maps, scores = evaluated.array("maps"), evaluated.array("scores")

@@ -69,7 +69,7 @@ def parse(
         args=argv,
         config=(tyro.conf.HelptextFromCommentsOff,),
     )
-    settings = validated(SweepSettings, given.model_dump(exclude_unset=False), "settings")
+    settings = validated(SweepSettings, given.model_dump(), "settings")
     return settings, {name: tuple(values) for name, values in axes.model_dump().items() if values}
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,12 +18,12 @@ from subband.nn.backbones import Backbone
 from subband.nn.smoothing import smooth_maps, smoothing_matrices
 
 
-def vectors(layers: list[Tensor], params: WEPaDiMParams) -> Tensor:
-    """Embedding vectors of a batch as (P, N, D), from feature maps (N, C, H, W) of every tap."""
+def vectors(layers: Iterable[Iterable[np.ndarray | Tensor]], params: WEPaDiMParams) -> Tensor:
+    """Embedding vectors (P, N, D), from batches of feature maps (n, C, H, W) of every tap."""
     kept = params.subbands.split("+")
     parts: list[Tensor] = []
-    for maps in layers:
-        bands = layer_positions([maps], params.wavelet, params.level, params.grid_side(), params.antialias)
+    for batches in layers:
+        bands = layer_positions(batches, params.wavelet, params.level, params.grid_side(), params.antialias)
         parts.extend(bands[name] for name in kept)
     return torch.cat(parts, dim=2)
 
@@ -73,7 +74,9 @@ class WEPaDiMDetector(Detector):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Anomaly maps (N, S, S) and scores (N,) of images (N, 3, S, S) in [0, 1]."""
         gaussians = Gaussians(self.mean, self.basis, self.variances)
-        squared = gaussians.squared_distances(vectors(self.backbone(images), self.params), self.params.regularisation)
+        squared = gaussians.squared_distances(
+            vectors(([maps] for maps in self.backbone(images)), self.params), self.params.regularisation
+        )
         maps = smooth_maps(cell_scores(squared, self.params), self.rows, self.columns)
         return maps, maps.amax(dim=(1, 2))
 

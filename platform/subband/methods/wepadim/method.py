@@ -12,8 +12,7 @@ from subband.data import Preprocess
 from subband.errors import DataError, ModelError
 from subband.methods.base import Fitted
 from subband.methods.detector import Calibration
-from subband.methods.wepadim.detector import WEPaDiMDetector, cell_scores, preprocess_of
-from subband.methods.wepadim.embedding import layer_positions
+from subband.methods.wepadim.detector import WEPaDiMDetector, cell_scores, preprocess_of, vectors
 from subband.methods.wepadim.gaussian import Gaussians, fit_gaussians
 from subband.methods.wepadim.params import WEPaDiMParams
 from subband.methods.wepadim.stages import FEATURES, IMAGES, choose_chain
@@ -48,14 +47,8 @@ class WEPaDiM:
         values = params.model_dump()
         features = runner.run((IMAGES, FEATURES), values)
         backbone = Backbone(params.backbone, params.weights)
-        kept = params.subbands.split("+")
-        parts: list[Tensor] = []
-        for tap in backbone.spec.taps:
-            bands = layer_positions(
-                features.batches(f"fit.{tap.name}"), params.wavelet, params.level, params.grid_side(), params.antialias
-            )
-            parts.extend(bands[name] for name in kept)
-        gaussians, left_out = fit_gaussians(torch.cat(parts, dim=2), params.regularisation)
+        fitted = vectors((features.batches(f"fit.{tap.name}") for tap in backbone.spec.taps), params)
+        gaussians, left_out = fit_gaussians(fitted, params.regularisation)
         side, size = params.grid_side(), params.image_size
         rows, columns = smoothing_matrices((side, side), (size, size), params.sigma, params.smoothing)
         good_scores = smooth_maps(cell_scores(left_out, params), rows, columns).amax(dim=(1, 2)).numpy()

@@ -28,7 +28,7 @@ from subband.methods.wepadim.gaussian import Spectrum, dual_spectrum, inner_prod
 from subband.methods.wepadim.params import WEPaDiMParams
 from subband.nn.backbones import Backbone, backbone_spec, weights_identity
 from subband.nn.smoothing import smooth_maps, smoothing_matrices
-from subband.nn.wavelets import SUBBANDS
+from subband.nn.wavelets import SUBBANDS, transformed_size
 from subband.stages import Chain, Chunk, ParamView, Stage, Upstream
 
 FEATURE_BATCH = 16
@@ -61,8 +61,6 @@ def _features(upstream: Upstream, params: ParamView, source: Split) -> Iterator[
 
 
 def _side(params: ParamView, layer_sides: list[int]) -> int:
-    from subband.nn.wavelets import transformed_size
-
     if params.grid != "smallest":
         return int(params.grid)
     return min(transformed_size(side, params.wavelet, params.level) for side in layer_sides)
