@@ -71,7 +71,7 @@ def test_a_champion_takes_paths_and_bytes_in_a_table(loaded, images, tmp_path):
         (np.zeros((1, 3, 8, 8), dtype=np.uint8), r"\(1, 3, 8, 8\)"),
         (pd.DataFrame({"a": ["x.png"], "b": ["y.png"]}), "one column.*a, b"),
         (pd.DataFrame({"image": ["no/such/file.png"]}), "cannot read an image: "),
-        (pd.DataFrame({"image": [b"not an image"]}), "cannot read an image from 12 bytes"),
+        (pd.DataFrame({"image": [b"not an image"]}), "12 bytes is not a picture that can be read"),
         (pd.DataFrame({"image": [3.0]}), "from a float"),
     ],
 )
