@@ -15,7 +15,7 @@ CODE = sorted(
     path for folder in ("platform", "search_spaces", "jobs", "serve") for path in (ROOT / folder).rglob("*.py")
 )
 LEAVES = {"errors", "home"}
-FOUNDATIONS = {"data", "nn", "metrics", "stages"}
+FOUNDATIONS = {"data", "nn", "metrics", "stages", "banks"}
 ROOMS_WITH_RAY = {"tuning", "training", "jobs", "serve"}
 # The one exception: `subband.load` fetches models:/ URIs through the registry, and imports it only when it meets one.
 LAZY = {("platform/subband/methods/loading.py", "subband.tracking")}

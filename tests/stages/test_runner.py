@@ -138,3 +138,22 @@ def test_a_failing_stage_leaves_nothing_and_is_tried_again(tmp_path):
     assert list((tmp_path / "partial").iterdir()) == []
     assert run.computed == {}
     assert run.run((stage,), {}).array("total").tolist() == [[0, 0], [0, 0], [1, 1]]
+
+
+def test_an_earlier_stage_is_asked_for_by_name():
+    def total(value):
+        return lambda upstream, params, source: {"total": np.full(1, value)}
+
+    def both(upstream, params, source):
+        return {"total": upstream("first").array("total") + upstream().array("total")}
+
+    chain = (Stage("first", 1, (), total(1.0)), Stage("second", 1, (), total(10.0)), Stage("sum", 1, (), both))
+    runner = Runner(None, "f", None)
+    assert runner.run(chain, {}).array("total").tolist() == [11.0]
+    assert runner.computed == {"first": 1, "second": 1, "sum": 1}
+
+    def lost(upstream, params, source):
+        return dict(upstream("third").values)
+
+    with pytest.raises(ValueError, match="no stage 'third' comes before; there are first, second"):
+        runner.run((*chain[:2], Stage("lost", 1, (), lost)), {})

@@ -35,6 +35,7 @@ class Preprocess(BaseModel):
             resizes the whole picture to the square, so that nothing is cut off.
         resize: shorter side in pixels before the crop; ``stretch`` does not read it.
         image_size: side of the result in pixels.
+        resampling: filter that resizes images, antialiased by Pillow. Masks are always resized to the nearest pixel.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,7 @@ class Preprocess(BaseModel):
     framing: Literal["crop", "stretch"] = "crop"
     resize: int = Field(default=256, ge=8, le=4096)
     image_size: int = Field(default=224, ge=8, le=4096)
+    resampling: Literal["lanczos", "bilinear"] = "lanczos"
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Preprocess:
@@ -52,8 +54,8 @@ class Preprocess(BaseModel):
         return self
 
     def image(self, picture: Image.Image) -> NDArray[np.uint8]:
-        """Frame an RGB picture with Lanczos resampling; uint8 (H, W, 3)."""
-        return np.asarray(self._frame(picture, Image.Resampling.LANCZOS))
+        """Frame an RGB picture; uint8 (H, W, 3)."""
+        return np.asarray(self._frame(picture, Image.Resampling[self.resampling.upper()]))
 
     def mask(self, picture: Image.Image) -> NDArray[np.bool_]:
         """Frame a grey mask with nearest resampling; bool (H, W), True where the mask is non-zero."""

@@ -1,4 +1,4 @@
-"""Frozen convolutional backbones and the layers WE-PaDiM taps (specification 1.2), built on timm."""
+"""Frozen convolutional backbones and the layers that the methods tap, built on timm."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def _efficientnet(channels: tuple[int, int, int, int], batch_norm_eps: float = 1
 BACKBONES: Mapping[str, BackboneSpec] = {
     "resnet18": _resnet((64, 128, 256)),
     "resnet34": _resnet((64, 128, 256)),
+    "resnet50": _resnet((256, 512, 1024)),
     "wide_resnet50_2": _resnet((256, 512, 1024)),
     "efficientnet_b0": _efficientnet((40, 80, 112, 192)),
     "efficientnet_b1": _efficientnet((40, 80, 112, 192)),

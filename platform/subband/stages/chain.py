@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Stage:
     """One step of a method.
 
     Life cycle: `compute` is called when the stage's key is not in the store, on the one worker that holds the key's lock.
-    It may ask for the stage before it (computed first if needed) and for the source; it never sees labels.
+    It may ask for the stages before it (computed first if needed) and for the source; it never sees labels.
 
     Attributes:
         name: unique in its chain.
@@ -64,8 +64,14 @@ class Stage:
 
 
 Chain = tuple[Stage, ...]
-Upstream = Callable[[], Entry]
-"""Gives the stage before, computing it only when called."""
+
+
+class Upstream(Protocol):
+    """Gives results of stages before, computing them only when called."""
+
+    def __call__(self, stage: str | None = None) -> Entry:
+        """The result of the stage before, or of an earlier stage of the chain by its name: its key is part of this one's."""
+        ...
 
 
 WAITING = "store"
@@ -127,10 +133,13 @@ class Runner:
         computing = 0.0
         self._nested.append(0.0)
 
+        def upstream(name: str | None = None) -> Entry:
+            return self.run(before if name is None else _up_to(before, name), params)
+
         def compute() -> Iterable[Chunk]:
             nonlocal computing
             begun = time.perf_counter()
-            result = stage.compute(lambda: self.run(before, params), stage.view(params), self.source)
+            result = stage.compute(upstream, stage.view(params), self.source)
             if isinstance(result, Mapping):
                 yield result
             else:
@@ -159,6 +168,13 @@ class Runner:
     def _add(self, name: str, seconds: float) -> None:
         if seconds > 0:
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+def _up_to(chain: Chain, name: str) -> Chain:
+    names = [stage.name for stage in chain]
+    if name not in names:
+        raise ValueError(f"no stage {name!r} comes before; there are {', '.join(names)}")
+    return chain[: names.index(name) + 1]
 
 
 def _in_memory(chunks: Iterable[Chunk]) -> Entry:

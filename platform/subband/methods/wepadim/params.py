@@ -43,7 +43,7 @@ class WEPaDiMParams(BaseModel):
         "reference: the published code's behaviour, warts included.",
     )
     backbone: str = Field(
-        "resnet18", description="Frozen network: resnet18, resnet34, wide_resnet50_2 or efficientnet_b0..b6."
+        "resnet18", description="Frozen network: resnet18, resnet34, resnet50, wide_resnet50_2 or efficientnet_b0..b6."
     )
     weights: str = Field(
         "pretrained", description="pretrained (ImageNet, fetched once), random:SEED, or the path of a state dict."
