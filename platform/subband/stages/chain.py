@@ -69,7 +69,7 @@ Chain = tuple[Stage, ...]
 class Upstream(Protocol):
     """Gives results of stages before, computing them only when called."""
 
-    def __call__(self, stage: str | None = None) -> Entry:
+    def __call__(self, stage: str | None = None, /) -> Entry:
         """The result of the stage before, or of an earlier stage of the chain by its name: its key is part of this one's."""
         ...
 
