@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subband.data import Preprocess
 from subband.methods.detector import Calibration, Detector
 from subband.methods.wepadim.embedding import layer_positions
 from subband.methods.wepadim.gaussian import Gaussians
@@ -60,7 +59,7 @@ class WEPaDiMDetector(Detector):
         calibration: Calibration,
         about: Mapping[str, Any],
     ) -> None:
-        super().__init__("wepadim", params, preprocess_of(params), calibration, about)
+        super().__init__("wepadim", params, params.preprocess(), calibration, about)
         self.params: WEPaDiMParams = params
         self.backbone = backbone
         self.register_buffer("mean", gaussians.mean_PD)
@@ -79,8 +78,3 @@ class WEPaDiMDetector(Detector):
         )
         maps = smooth_maps(cell_scores(squared, self.params), self.rows, self.columns)
         return maps, maps.amax(dim=(1, 2))
-
-
-def preprocess_of(params: WEPaDiMParams) -> Preprocess:
-    """How these params frame a picture."""
-    return Preprocess(framing=params.framing, resize=params.resize, image_size=params.image_size)

@@ -12,10 +12,11 @@ from subband.data import Preprocess
 from subband.errors import DataError, ModelError
 from subband.methods.base import Fitted
 from subband.methods.detector import Calibration
-from subband.methods.wepadim.detector import WEPaDiMDetector, cell_scores, preprocess_of, vectors
+from subband.methods.features import IMAGES
+from subband.methods.wepadim.detector import WEPaDiMDetector, cell_scores, vectors
 from subband.methods.wepadim.gaussian import Gaussians, fit_gaussians
 from subband.methods.wepadim.params import WEPaDiMParams
-from subband.methods.wepadim.stages import FEATURES, IMAGES, choose_chain
+from subband.methods.wepadim.stages import FEATURES, choose_chain
 from subband.nn.backbones import Backbone
 from subband.nn.smoothing import smooth_maps, smoothing_matrices
 from subband.stages import Chain, Runner
@@ -29,7 +30,7 @@ class WEPaDiM:
 
     def preprocess(self, params: WEPaDiMParams) -> Preprocess:
         """How these params frame a picture."""
-        return preprocess_of(params)
+        return params.preprocess()
 
     def chain(self, params: WEPaDiMParams, fitted: int, scored: int) -> tuple[Chain, str]:
         """The dual or the primal chain, whichever is cheaper, and why.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from subband.errors import ParamsError
-from subband.nn.backbones import backbone_spec, check_weights
+from subband.methods.frozen import FrozenBackboneParams
+from subband.nn.backbones import backbone_spec
 from subband.nn.smoothing import Smoothing
 from subband.nn.wavelets import MAX_LEVEL, canonical_subbands, check_wavelet, transformed_size
 
@@ -29,34 +31,16 @@ CORRECTED: dict[str, Any] = {
 }
 
 
-class WEPaDiMParams(BaseModel):
+class WEPaDiMParams(FrozenBackboneParams):
     """Hyper-parameters of WE-PaDiM (arXiv 2508.16034).
 
-    `mode` chooses the defaults of the fields that it names; a field given explicitly wins over the mode.
+    Corrected: whole picture, 14 x 14 grid with antialiased resizing, Mahalanobis distance, true Gaussian. Reference: the published
+    code's behaviour, warts included.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    reference: ClassVar[Mapping[str, Any]] = REFERENCE
+    corrected: ClassVar[Mapping[str, Any]] = CORRECTED
 
-    mode: Literal["corrected", "reference"] = Field(
-        "corrected",
-        description="corrected: whole picture, 14 x 14 grid with antialiased resizing, Mahalanobis distance, true Gaussian. "
-        "reference: the published code's behaviour, warts included.",
-    )
-    backbone: str = Field(
-        "resnet18", description="Frozen network: resnet18, resnet34, resnet50, wide_resnet50_2 or efficientnet_b0..b6."
-    )
-    weights: str = Field(
-        "pretrained", description="pretrained (ImageNet, fetched once), random:SEED, or the path of a state dict."
-    )
-    framing: Literal["stretch", "crop"] = Field(
-        "stretch",
-        description="stretch: the whole picture at image_size. crop: shorter side to `resize`, then the centre; "
-        "what lies outside is not inspected.",
-    )
-    resize: int = Field(
-        256, ge=16, le=4096, description="Shorter side before the centre crop, pixels (framing=crop only)."
-    )
-    image_size: int = Field(224, ge=32, le=2048, description="Side of the square the backbone sees, pixels.")
     wavelet: str = Field("haar", description="Any discrete wavelet of pywt: haar, db2, sym4, coif1, bior2.2, ...")
     level: int = Field(1, ge=1, le=MAX_LEVEL, description="Wavelet decomposition levels.")
     subbands: str = Field(
@@ -89,26 +73,6 @@ class WEPaDiMParams(BaseModel):
         4.0, gt=0, le=64, allow_inf_nan=False, description="Standard deviation of the smoothing, pixels at image_size."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_mode(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            defaults = REFERENCE if values.get("mode") == "reference" else CORRECTED
-            return {**defaults, **values}
-        return values
-
-    @field_validator("backbone")
-    @classmethod
-    def _known_backbone(cls, value: str) -> str:
-        name = value.replace("-", "_")
-        backbone_spec(name)
-        return name
-
-    @field_validator("weights")
-    @classmethod
-    def _known_weights(cls, value: str) -> str:
-        return check_weights(value)
-
     @field_validator("wavelet")
     @classmethod
     def _known_wavelet(cls, value: str) -> str:
@@ -128,10 +92,6 @@ class WEPaDiMParams(BaseModel):
 
     @model_validator(mode="after")
     def _level_fits(self) -> WEPaDiMParams:
-        if self.framing == "crop" and self.resize < self.image_size:
-            raise ParamsError(
-                f"resize {self.resize} is smaller than image_size {self.image_size}: there is nothing to crop"
-            )
         self.grid_side()
         return self
 

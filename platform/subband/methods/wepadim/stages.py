@@ -2,7 +2,7 @@
 
 What each stage reads is all that its result depends on::
 
-    images    framing, resize, image_size
+    images    framing, resize, image_size, resampling
     features  backbone, weights
     grams     wavelet, level, grid, antialias         inner products per (layer, subband)     | dual form
     embedding wavelet, level, grid, antialias         vectors per (layer, subband)            | primal form
@@ -22,42 +22,18 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from subband.data import Preprocess, Split, load_images
+from subband.data import Split
+from subband.methods.features import IMAGES, features_stage
 from subband.methods.wepadim.embedding import layer_positions
 from subband.methods.wepadim.gaussian import Spectrum, dual_spectrum, inner_products, spectrum
 from subband.methods.wepadim.params import WEPaDiMParams
-from subband.nn.backbones import Backbone, backbone_spec, weights_identity
+from subband.nn.backbones import backbone_spec
 from subband.nn.smoothing import smooth_maps, smoothing_matrices
 from subband.nn.wavelets import SUBBANDS, transformed_size
 from subband.stages import Chain, Chunk, ParamView, Stage, Upstream
 
-FEATURE_BATCH = 16
 GRAM_LIMIT_BYTES = 2e9
 """Above this the inner products of all (layer, subband) pairs cost more to keep than the vectors they come from."""
-
-
-def _images(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
-    preprocess = Preprocess(framing=params.framing, resize=params.resize, image_size=params.image_size)
-    for role, pictures in (("fit", source.fit), ("query", source.query)):
-        for start in range(0, max(len(pictures), 1), 64):  # without pictures, one chunk without rows
-            yield {role: load_images(pictures[start : start + 64], preprocess)}
-
-
-@torch.inference_mode()
-def _features(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
-    # Ray shows a worker only the GPU share that its trial was given; TF32 would round features to 1e-3.
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    backbone = Backbone(params.backbone, params.weights).to(device)
-    images = upstream()
-    for role in ("fit", "query"):
-        for chunk in images.batches(role):
-            for start in range(0, max(len(chunk), 1), FEATURE_BATCH):
-                batch = torch.tensor(chunk[start : start + FEATURE_BATCH]).float() / 255
-                with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                    taps = backbone(batch.to(device))
-                yield {
-                    f"{role}.{tap.name}": maps.cpu().numpy() for tap, maps in zip(backbone.spec.taps, taps, strict=True)
-                }
 
 
 def _side(params: ParamView, layer_sides: list[int]) -> int:
@@ -142,14 +118,7 @@ def _maps(upstream: Upstream, params: ParamView, source: Split) -> Chunk:
 
 
 _GRID_READS = ("wavelet", "level", "grid", "antialias")
-IMAGES = Stage("images", 1, ("framing", "resize", "image_size"), _images)
-FEATURES = Stage(
-    "features",
-    1,
-    ("backbone", "weights"),
-    _features,
-    content=lambda params: weights_identity(params.backbone, params.weights),
-)
+FEATURES = features_stage("features")
 GRAMS = Stage("grams", 1, _GRID_READS, _grams)
 EMBEDDING = Stage("embedding", 1, _GRID_READS, _embedding)
 DUAL_SPECTRUM = Stage("spectrum", 1, ("subbands",), _dual_spectrum)
