@@ -1,0 +1,1 @@
+"""PatchCore: a memory bank of locally averaged convolutional features, the strong baseline of the memory-bank family."""

@@ -1,0 +1,82 @@
+"""layer2 and layer3 of a ResNet: the two feature levels that the memory-bank methods read.
+
+Shapes: N images of H x W pixels; layer2 (N, C2, h, w), layer3 (N, C3, h', w').
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from subband.errors import DataError, ModelError, ParamsError
+from subband.nn.backbones import Backbone
+
+SMALLEST_SIDE = 16  # one cell of layer3
+
+
+class Levels(NamedTuple):
+    """The two feature levels that are read: (N, C2, h, w) and (N, C3, h', w')."""
+
+    layer2: Tensor
+    layer3: Tensor
+
+
+def feature_levels(backbone: Backbone, normalised_N3HW: Tensor) -> Levels:
+    """layer2 and layer3 of normalised images.
+
+    Raises:
+        DataError: the images are smaller than 16 x 16 pixels, one cell of layer3.
+        ParamsError: the backbone has no layer2 and layer3.
+    """
+    check_image_size(normalised_N3HW.shape[2], normalised_N3HW.shape[3])
+    return Levels(*backbone.taps(normalised_N3HW)[_levels_of(backbone)])
+
+
+def level_channels(backbone: Backbone) -> tuple[int, int]:
+    """C2 and C3.
+
+    Raises:
+        ParamsError: the backbone has no layer2 and layer3.
+    """
+    layer2, layer3 = backbone.spec.taps[_levels_of(backbone)]
+    return layer2.channels, layer3.channels
+
+
+def _levels_of(backbone: Backbone) -> slice:
+    names = [tap.name for tap in backbone.spec.taps]
+    if names[-2:] != ["layer2", "layer3"]:
+        raise ParamsError(f"backbone {backbone.name} has no layer2 and layer3; choose a ResNet, for instance resnet50")
+    return slice(-2, None)
+
+
+def check_image_size(height: int, width: int) -> None:
+    """Refuse images that the network cannot see.
+
+    Raises:
+        DataError: a side below 16 pixels.
+    """
+    if min(height, width) < SMALLEST_SIDE:
+        raise DataError(
+            f"images are {height} x {width} pixels; the network needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE}, "
+            "one cell of layer3"
+        )
+
+
+def check_finite(maps: Tensor, what: str) -> None:
+    """Refuse features that are NaN or infinite; on an accelerator the host waits for the answer.
+
+    Args:
+        maps: any float tensor.
+        what: the layer, for the message ("layer2").
+
+    Raises:
+        ModelError: a value is not finite.
+    """
+    # The sum is finite for all finite features and needs no mask of their size.
+    if not torch.isfinite(maps.sum()) and not torch.isfinite(maps).all():
+        broken = int((~torch.isfinite(maps)).sum())
+        raise ModelError(
+            f"{broken} of {maps.numel()} {what} features are NaN or infinite; the backbone's weights or the images are broken"
+        )
