@@ -1,5 +1,16 @@
 """Memory banks: which feature vectors of good pictures are kept, and how far a new vector is from the nearest of them."""
 
+from subband.banks.criteria import matrix_norms, mean_distances, starting_rows
+from subband.banks.kcenter import GreedyKCenter, distances_to
 from subband.banks.rows import Rows
+from subband.banks.sizes import coreset_size
 
-__all__ = ["Rows"]
+__all__ = [
+    "GreedyKCenter",
+    "Rows",
+    "coreset_size",
+    "distances_to",
+    "matrix_norms",
+    "mean_distances",
+    "starting_rows",
+]
