@@ -2,15 +2,19 @@
 
 from subband.banks.criteria import matrix_norms, mean_distances, starting_rows
 from subband.banks.kcenter import GreedyKCenter, distances_to
+from subband.banks.neighbours import Neighbours, nearest, nearest_in_prefixes
 from subband.banks.rows import Rows
 from subband.banks.sizes import coreset_size
 
 __all__ = [
     "GreedyKCenter",
+    "Neighbours",
     "Rows",
     "coreset_size",
     "distances_to",
     "matrix_norms",
     "mean_distances",
+    "nearest",
+    "nearest_in_prefixes",
     "starting_rows",
 ]
