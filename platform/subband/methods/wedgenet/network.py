@@ -25,6 +25,7 @@ from subband.nn.wavelets import resize_maps
 
 Border = Literal["zero", "inside"]
 BORDERS: tuple[Border, ...] = ("zero", "inside")
+SHORTEST = 1e-12  # lengths are floored here, as torch's normalize does
 
 
 def pooled(maps_NCHW: Tensor, border: Border) -> Tensor:
@@ -57,11 +58,21 @@ def gated_features(layer2: Tensor, layer3: Tensor, gates: Gates | None, border: 
     if layer2.is_cpu and not torch.compiler.is_compiling():
         check_finite(layer2, "layer2")
         check_finite(layer3, "layer3")
-    height, width = layer2.shape[2:]
+    channels, height, width = layer2.shape[1:]
+    # With the channels of a cell side by side in memory everything below runs several times faster.
+    layer2, layer3 = (maps.contiguous(memory_format=torch.channels_last) for maps in (layer2, layer3))
     layer3 = resize_maps(layer3, (height, width), antialias=False)
-    if gates is not None:
-        layer2, layer3 = layer2 * gates.layer2, layer3 * gates.layer3
-    return pooled(torch.cat([functional.normalize(layer2, dim=1), functional.normalize(layer3, dim=1)], dim=1), border)
+    joined = torch.cat([layer2, layer3], dim=1).contiguous(memory_format=torch.channels_last)
+    for index, level in enumerate((joined[:, :channels], joined[:, channels:])):
+        if gates is not None:
+            level *= gates[index]
+        level /= _length(level)
+    return pooled(joined, border)
+
+
+def _length(maps_NCHW: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(maps_NCHW, dim=1, keepdim=True)
+    return length.clamp_min(SHORTEST)
 
 
 def saliency(layer2: Tensor) -> Tensor:
@@ -81,9 +92,10 @@ def semantic_block(layer2: Tensor, border: Border, extremes: Extremes | None = N
     Returns:
         (N, C2, h, w).
     """
+    layer2 = layer2.contiguous(memory_format=torch.channels_last)
     strength = saliency(layer2)
     mask = (extremes or Extremes.of(strength)).scale(strength)
-    return pooled(functional.normalize(layer2, dim=1) * (2 * mask).unsqueeze(1), border)
+    return pooled(layer2 * (2 * mask.unsqueeze(1) / _length(layer2)), border)
 
 
 def semantic_map(layer2: Tensor, scope: Scope = "image") -> Tensor:
