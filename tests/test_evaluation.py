@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from subband.data import open_dataset, split_category
-from subband.evaluation import METRICS, CategoryBench, Scorer, mean_metrics
+from subband.evaluation import CategoryBench, Scorer, mean_metrics
 from subband.methods import get_method, make_params
-from subband.metrics import image_metrics, pixel_metrics
+from subband.metrics import METRICS, image_metrics, pixel_metrics
 from subband.stages import Runner, Stage, Store
 
 METHOD = get_method("wepadim")

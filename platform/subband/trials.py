@@ -27,9 +27,11 @@ class TrialRecord(BaseModel):
         status: ``complete`` (all categories), ``stopped`` (early, after some categories) or ``failed``.
         choose: mean over the evaluated categories of the metrics that selection may look at.
         report: mean over the evaluated categories of the metrics on samples that selection did not look at
-            (the same as ``choose`` under ``selection="test"``; empty where there are no labelled test samples).
+            (the same as ``choose`` under ``selection="test"``; empty where there are no labelled test samples). Costs, which
+            need no labels, stand in both.
         categories: per category, ``{"choose": {...}, "report": {...}}``.
-        timings: seconds by stage name, plus ``stages`` (their sum) and ``trial`` (all of it).
+        timings: seconds by stage name, plus ``stages`` (their sum), ``costs`` (building and timing detectors, where an objective
+            is a cost) and ``trial`` (all of it).
         notes: what a reader must know (undefined metrics, masks that vanished, ...).
         error: the failure's message, for ``failed``.
     """

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from subband.data import Preprocess, load_images
 from subband.errors import DataError, ModelError
-from subband.methods import Calibration, Detector, Fitted
+from subband.methods import UNCALIBRATED, Calibration, Detector, Fitted
 from subband.stages import Stage
 
 
@@ -58,11 +58,16 @@ class Toy:
             raise DataError(f"the toy needs 2 training pictures; there is {fitted}")
         return (Stage("images", 1, ("image_size",), self.images), Stage("maps", 1, ("power", "gain"), self.maps)), "toy"
 
-    def fit(self, params, runner):
+    def build(self, params, runner):
         chain, _ = self.chain(params, len(runner.source.fit), len(runner.source.query))
         images = torch.tensor(runner.run(chain[:1], params.model_dump()).array("fit")).float() / 255
-        good = np.linspace(0.1, 1, len(images), dtype=np.float32)
-        return Fitted(ToyDetector(params, images.mean(dim=0), Calibration.at_fpr(good.tolist(), 0.01), {}), good)
+        return ToyDetector(params, images.mean(dim=0), UNCALIBRATED, {})
+
+    def fit(self, params, runner):
+        detector = self.build(params, runner)
+        good = np.linspace(0.1, 1, len(runner.source.fit), dtype=np.float32)
+        detector.calibration = Calibration.at_fpr(good.tolist(), 0.01)
+        return Fitted(detector, good)
 
     def restore(self, params, tensors, calibration, about):
         if tensors.keys() != {"mean"}:
@@ -105,6 +110,20 @@ class Drifting(Toy):
 
     def fit(self, params, runner):
         return super().fit(params.model_copy(update={"gain": params.gain * 1.001}), runner)
+
+
+class Flattering(Toy):
+    """What is measured is smaller than what is fitted."""
+
+    def build(self, params, runner):
+        detector = super().build(params, runner)
+        detector.mean = detector.mean.half()
+        return detector
+
+    def fit(self, params, runner):
+        fitted = super().fit(params, runner)
+        fitted.detector.mean = fitted.detector.mean.float()
+        return fitted
 
 
 class Amnesic(Toy):

@@ -4,14 +4,16 @@ from collections import Counter
 
 import mlflow
 import numpy as np
+import optuna
 import pytest
 from mlflow.tracking import MlflowClient
+from optuna.storages.journal import JournalFileBackend
 
 import subband
 from subband.data import load_images, open_dataset, split_category
 from subband.errors import SubbandError
-from subband.evaluation import METRICS
 from subband.methods import make_params
+from subband.metrics import COSTS, METRICS, OBJECTIVES
 from subband.report import regret
 from subband.report.records import complete_with, non_dominated
 from subband.stages import Store
@@ -148,6 +150,62 @@ def test_two_objectives_give_a_front_and_its_figure(sweep):
     ]
     assert result.front
     assert (result.plan.folder / "figures" / "pareto-front.png").stat().st_size > 5000
+
+
+@pytest.fixture(scope="module")
+def weighed(sweep):
+    """A search over accuracy, size and time; LL keeps a third of the channels of LL+LH+HL."""
+    return sweep(
+        data=DATA,
+        trials=5,
+        workers=2,
+        objective=("image_auroc", "bank_mb", "latency_ms", "fps"),
+        wavelet=("haar",),
+        level=(1,),
+        subbands=("LL", "LL+LH+HL"),
+        sigma=(2.0, 4.0),
+        seed=1,
+        **QUIET,
+    )
+
+
+def test_costs_are_measured_for_every_category_and_stand_in_both_roles(weighed):
+    assert weighed.problems == []
+    for record in weighed.records:
+        for metrics in (*record.categories["nut"].values(), *record.categories["weave"].values()):
+            assert set(metrics) == set(OBJECTIVES)
+        assert {name: record.choose[name] for name in COSTS} == {name: record.report[name] for name in COSTS}
+        assert record.timings["trial"] >= record.timings["costs"] > 0
+        assert any(note.startswith("latency_ms and fps") and "up to 1 other trial ran" in note for note in record.notes)
+    channels = 64 + 128 + 256
+    # 64 positions and 6 pictures: means in float64, 6 directions and their variances in float32.
+    sizes = {
+        "LL": 64 * (8 * channels + 6 * 4 * channels + 6 * 4),
+        "LL+LH+HL": 64 * (3 * channels * (8 + 6 * 4) + 6 * 4),
+    }
+    assert {r.params["subbands"]: r.choose["bank_mb"] for r in weighed.records} == pytest.approx(
+        {name: size / 1e6 for name, size in sizes.items()}
+    )
+
+
+def test_costs_point_the_right_way_everywhere(weighed, sweep_home):
+    """Optuna, MLflow, the front and the choice: smaller banks and latencies are better, accuracy chooses."""
+    assert weighed.chosen.choose["image_auroc"] == max(record.choose["image_auroc"] for record in weighed.records)
+    smallest = [r for r in weighed.records if r.choose["bank_mb"] == min(s.choose["bank_mb"] for s in weighed.records)]
+    assert {record.trial_id for record in smallest} & {record.trial_id for record in weighed.front}
+    journal = JournalFileBackend(str(weighed.plan.folder / "optuna.journal"))
+    study = optuna.load_study(study_name=weighed.plan.folder.name, storage=optuna.storages.JournalStorage(journal))
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE", "MAXIMIZE"]
+    parent, _ = tracked(weighed, sweep_home)
+    best = parent.data.metrics
+    assert best["best/latency_ms"] == pytest.approx(min(record.choose["latency_ms"] for record in weighed.records))
+    assert best["best/fps"] == pytest.approx(max(record.choose["fps"] for record in weighed.records))
+    for cost in COSTS:
+        assert (weighed.plan.folder / "figures" / f"pareto-front-{cost}.png").stat().st_size > 5000
+
+
+def test_costs_that_nobody_asks_for_are_not_measured(exact):
+    assert not any(set(COSTS) & set(record.choose) or "costs" in record.timings for record in exact.records)
 
 
 @pytest.mark.slow

@@ -19,7 +19,10 @@ def settings(**values):
         ("minutes", 0, "greater than 0"),
         ("objective", ("image_aurok",), "did you mean 'image_auroc'"),
         ("objective", (), "at least 1"),
-        ("objective", ("image_auroc", "image_auroc"), "names a metric twice"),
+        ("objective", ("image_auroc", "image_auroc"), "names a metric or cost twice"),
+        ("objective", ("image_auroc", "latency"), "did you mean 'latency_ms'"),
+        ("objective", ("fps", "image_auroc"), "fps is a cost"),
+        ("objective", ("latency_ms", "bank_mb"), "--objective image_auroc latency_ms bank_mb"),
         ("selection", "tst", "'test', 'holdout' or 'synthetic'"),
         ("racing", "maybe", "'auto', 'on' or 'off'"),
         ("fpr", 0, "greater than 0"),
@@ -54,3 +57,7 @@ def test_racing_excludes_several_objectives():
 
 def test_the_defaults_are_legal():
     assert settings().selection == "holdout"
+
+
+def test_costs_stand_beside_a_metric():
+    assert settings(objective=("image_auroc", "bank_mb", "fps")).objective == ("image_auroc", "bank_mb", "fps")

@@ -32,8 +32,9 @@ class Method(Protocol):
     """A recipe that the platform can search, fit and serve.
 
     Life cycle: `params_type` validates what a user or a search space proposes. In a sweep, `chain` says which stages turn the
-    pictures of a category into anomaly maps under these params; the runner computes what the store lacks. For the champion, `fit`
-    builds the deployable detector from the same stages, and `restore` builds it again from saved tensors.
+    pictures of a category into anomaly maps under these params; the runner computes what the store lacks. Where a sweep weighs
+    costs, `build` gives the detector to measure. For the champion, `fit` builds the deployable detector from the same stages, and
+    `restore` builds it again from saved tensors.
     """
 
     name: str
@@ -51,6 +52,10 @@ class Method(Protocol):
             fitted: number of pictures that are learnt from.
             scored: number of pictures that are scored.
         """
+        ...
+
+    def build(self, params: Any, runner: Runner) -> Detector:
+        """The detector that `fit` gives, as fast as can be: its calibration is `UNCALIBRATED`."""
         ...
 
     def fit(self, params: Any, runner: Runner) -> Fitted:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import abc
 import json
+import math
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -73,6 +74,12 @@ class Calibration(BaseModel):
         return self.model_copy(update={"threshold": float(threshold), "rule": rule})
 
 
+UNCALIBRATED = Calibration(
+    good_scores=(), fpr=0.01, threshold=math.inf, rule="not calibrated: no picture is called defective"
+)
+"""Of a detector that is only measured."""
+
+
 @dataclass(frozen=True)
 class Predictions:
     """Answers for N pictures.
@@ -102,7 +109,12 @@ class Detector(nn.Module, abc.ABC):
         preprocess: how a picture becomes the square that the backbone sees.
         calibration: how scores become decisions.
         about: what a reader must know (category, dataset and its fingerprint, versions); plain JSON values.
+
+    Attributes:
+        frozen: names of the submodules that fitting leaves as they were; they do not count as what it stored.
     """
+
+    frozen: ClassVar[tuple[str, ...]] = ("backbone",)
 
     def __init__(
         self, method: str, params: BaseModel, preprocess: Preprocess, calibration: Calibration, about: Mapping[str, Any]
@@ -124,6 +136,11 @@ class Detector(nn.Module, abc.ABC):
         Returns:
             Anomaly maps (N, S, S) and image scores (N,), float32, higher is worse.
         """
+
+    def fitted_bytes(self) -> int:
+        """Size of what fitting stored: the saved tensors outside the frozen submodules."""
+        outside = (tensor for name, tensor in self.state_dict().items() if name.partition(".")[0] not in self.frozen)
+        return sum(tensor.nbytes for tensor in outside)
 
     @torch.inference_mode()
     def score(self, images: np.ndarray, batch: int = 16) -> tuple[np.ndarray, np.ndarray]:

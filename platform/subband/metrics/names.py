@@ -1,12 +1,65 @@
-"""Names of the metrics that the platform computes; every one is better when higher."""
+"""Names of all that a sweep may look at: accuracy and costs, each with its direction, unit and meaning."""
 
-METRICS = (
-    "image_auroc",
-    "image_ap",
-    "image_f1max",
-    "pixel_auroc",
-    "pixel_ap",
-    "pixel_f1max",
-    "au_pro_0.3",
-    "au_pro_0.05",
-)
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["max", "min"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a number means.
+
+    Attributes:
+        direction: ``max`` if larger is better, ``min`` if smaller is.
+        unit: of the value; empty for a share between 0 and 1.
+        meaning: one line.
+    """
+
+    direction: Direction
+    unit: str
+    meaning: str
+
+
+_ACCURACY: Mapping[str, str] = {
+    "image_auroc": "area under the ROC curve of the image scores",
+    "image_ap": "average precision of the image scores",
+    "image_f1max": "highest F1 of the image scores over all thresholds",
+    "pixel_auroc": "area under the ROC curve of the pixels of all maps",
+    "pixel_ap": "average precision of the pixels of all maps",
+    "pixel_f1max": "highest F1 of the pixels of all maps over all thresholds",
+    "au_pro_0.3": "area under the per-region overlap curve up to a false-positive rate of 0.3, normalised",
+    "au_pro_0.05": "area under the per-region overlap curve up to a false-positive rate of 0.05, normalised",
+}
+_COSTS: Mapping[str, Objective] = {
+    "bank_mb": Objective("min", "MB", "what fitting stored: the detector without its frozen networks, in 1e6 bytes"),
+    "latency_ms": Objective("min", "ms", "median time of one picture, from its pixels to map and score on the host"),
+    "fps": Objective("max", "pictures/s", "pictures a second, one at a time, over the region of latency_ms"),
+}
+
+OBJECTIVES: Mapping[str, Objective] = {
+    **{name: Objective("max", "", meaning) for name, meaning in _ACCURACY.items()},
+    **_COSTS,
+}
+METRICS = tuple(_ACCURACY)
+"""Accuracy: maps and scores compared with labels and masks."""
+COSTS = tuple(_COSTS)
+"""What a detector takes to keep and to run; no label is needed to measure it."""
+
+
+def direction_of(name: str) -> Direction:
+    """Which way is better; a number that the platform does not know is taken to be better when larger."""
+    return OBJECTIVES[name].direction if name in OBJECTIVES else "max"
+
+
+def in_words(name: str) -> str:
+    """The name and which way is better: ``latency_ms (smaller is better)``."""
+    return f"{name} ({'larger' if direction_of(name) == 'max' else 'smaller'} is better)"
+
+
+def merit(name: str, value: float) -> float:
+    """The value so turned that larger is better: what rankings compare."""
+    return value if direction_of(name) == "max" else -value

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from subband.errors import ParamsError
+from subband.metrics import COSTS
 from subband.report import style
 from subband.report.records import Source, known_objectives, short_name
 from subband.trials import TrialRecord
@@ -27,10 +28,12 @@ def champion_per_category(
         source: ``report`` shows what selection did not see; ``choose`` where there is no report.
 
     Raises:
-        ParamsError: no objective, or more than there are colours.
+        ParamsError: no objective, more than there are colours, or a cost, which has no place on an axis from 0 to 1.
     """
     if not 1 <= len(objectives) <= len(style.SERIES):
         raise ParamsError(f"between 1 and {len(style.SERIES)} objectives can be drawn, not {len(objectives)}")
+    if costs := [name for name in objectives if name in COSTS]:
+        raise ParamsError(f"bars from 0 to 1 show metrics, not {', '.join(costs)}: draw costs as a Pareto front")
     by_category = {name: values.get(source, {}) for name, values in sorted(champion.categories.items())}
     table = np.array([[row.get(o, math.nan) for o in objectives] for row in by_category.values()], dtype=np.float64)
     names = list(by_category)

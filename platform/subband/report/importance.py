@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
+from subband.metrics import Direction, direction_of
 from subband.report import style
 from subband.report.parallel import LOG_RATIO, UNUSED, is_number
 from subband.report.records import Source, complete_with, format_value, searched_names, value_of
@@ -70,7 +71,7 @@ def param_importances(records: Sequence[TrialRecord], objective: str, source: So
         return Importances({}, len(trials), EVALUATOR, tuple(notes))
     if fixed:
         notes.append(f"left out, only one value tried: {', '.join(fixed)}")
-    shares = _fanova(varied, objectives)
+    shares = _fanova(varied, objectives, direction_of(objective))
     ordered = dict(sorted(shares.items(), key=lambda item: -item[1]))
     return Importances(ordered, len(trials), EVALUATOR, tuple(notes))
 
@@ -102,7 +103,7 @@ def importance(records: Sequence[TrialRecord], objective: str, source: Source = 
     return figure
 
 
-def _fanova(columns: dict[str, list[Any]], objectives: list[float]) -> dict[str, float]:
+def _fanova(columns: dict[str, list[Any]], objectives: list[float], direction: Direction) -> dict[str, float]:
     # Optuna takes half a second to import, and whoever draws a gallery does not need it.
     import optuna
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -111,7 +112,7 @@ def _fanova(columns: dict[str, list[Any]], objectives: list[float]) -> dict[str,
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study = optuna.create_study(direction="maximize")
+        study = optuna.create_study(direction="maximize" if direction == "max" else "minimize")
         distributions = {name: distribution for name, (distribution, _) in described.items()}
         for row, value in enumerate(objectives):
             params = {name: values[row] for name, (_, values) in described.items()}

@@ -13,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from subband.metrics import direction_of, in_words
 from subband.report import style
 from subband.report.records import (
     Source,
     complete_with,
+    format_metric,
     format_value,
     searched_names,
     short_name,
@@ -42,7 +44,7 @@ class _Axis:
 
 
 def parallel_coordinates(records: Sequence[TrialRecord], objective: str, source: Source = "choose") -> Figure:
-    """Draw complete trials; colour and the last axis are the objective, the best trial is drawn in black.
+    """Draw complete trials; colour and the last axis are the objective (better is higher), the best trial is drawn in black.
 
     Words stand on evenly spaced places, numbers on a linear or, where they span a ratio of 50 or more, a logarithmic
     axis. Where many lines meet in one value they are fanned out a little, the best uppermost. A param that a
@@ -50,7 +52,7 @@ def parallel_coordinates(records: Sequence[TrialRecord], objective: str, source:
 
     Args:
         records: the sweep's trials; stopped and failed ones are counted in the caption, not drawn.
-        objective: name of the metric, higher is better.
+        objective: name of the metric or cost.
         source: which mean is drawn.
 
     Raises:
@@ -69,7 +71,7 @@ def parallel_coordinates(records: Sequence[TrialRecord], objective: str, source:
     values = [value_of(record, objective, source) or 0.0 for record in best_first]
     columns: list[Sequence[Any]] = [[record.params.get(name) for record in best_first] for name in names]
     scales = [_param_axis(name, column) for name, column in zip(names, columns, strict=True)]
-    scales.append(replace(_number_axis(objective, values), fanned=False))
+    scales.append(_objective_axis(objective, values))
     columns.append(values)
     for rank in reversed(range(len(best_first))):
         fan = _SPREAD * (0.5 - rank / max(len(best_first) - 1, 1))
@@ -77,13 +79,13 @@ def parallel_coordinates(records: Sequence[TrialRecord], objective: str, source:
         if rank == 0:
             axes.plot(heights, color=style.INK, linewidth=2.2, zorder=2)
         else:
-            axes.plot(heights, color=_shade(values[rank], values), linewidth=1.0, alpha=0.7, zorder=2)
+            axes.plot(heights, color=_shade(scales[-1].place(values[rank])), linewidth=1.0, alpha=0.7, zorder=2)
     for place, scale in enumerate(scales):
         _draw_axis(axes, place, scale, labels_left=place < len(names))
     axes.set(xlim=(-0.75, len(scales) - 0.55), ylim=(-0.05, 1.16))
     axes.set_axis_off()
-    best = f"{short_name(best_first[0].params, names)}, {values[0]:.4f}"
-    remarks = [f"{len(best_first)} complete trials; black: the best ({best})"]
+    best = f"{short_name(best_first[0].params, names)}, {format_metric(objective, values[0])}"
+    remarks = [f"{in_words(objective)}; {len(best_first)} complete trials; black: the best ({best})"]
     if len(best_first) < len(records):
         left_out = len(records) - len(best_first)
         remarks.append(f"{left_out} stopped, failed or without this metric are not drawn")
@@ -91,10 +93,9 @@ def parallel_coordinates(records: Sequence[TrialRecord], objective: str, source:
     return figure
 
 
-def _shade(value: float, values: Sequence[float]) -> tuple[float, float, float, float]:
-    low, high = min(values), max(values)
+def _shade(height: float) -> tuple[float, float, float, float]:
     # The palest end of the colours would be lost on white.
-    return colormaps[style.VALUE_COLOURS](0.92 * (value - low) / (high - low) if high > low else 0.5)
+    return colormaps[style.VALUE_COLOURS](0.92 * height)
 
 
 def _draw_axis(axes: Axes, place: int, scale: _Axis, *, labels_left: bool) -> None:
@@ -121,6 +122,14 @@ def _param_axis(name: str, values: Sequence[Any]) -> _Axis:
         [(height, label) for label, height in at.items()],
         fanned=True,
     )
+
+
+def _objective_axis(name: str, values: Sequence[float]) -> _Axis:
+    """The last axis, upside down for a cost: the best stands at the top."""
+    axis = replace(_number_axis(name, values), fanned=False)
+    if direction_of(name) == "max":
+        return axis
+    return replace(axis, place=lambda value: 1 - axis.place(value), ticks=[(1 - h, label) for h, label in axis.ticks])
 
 
 def _number_axis(name: str, values: Sequence[float]) -> _Axis:

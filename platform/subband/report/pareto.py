@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from subband.errors import ParamsError
+from subband.metrics import COSTS, in_words
 from subband.report import style
+from subband.report.parallel import LOG_RATIO
 from subband.report.records import (
     Source,
     check_objective,
@@ -30,7 +32,7 @@ def pareto_front(records: Sequence[TrialRecord], objectives: Sequence[str], sour
 
     Args:
         records: the sweep's trials.
-        objectives: two names of metrics, both better when higher.
+        objectives: two names of metrics or costs; each axis says which way is better.
         source: which mean is drawn.
 
     Raises:
@@ -61,7 +63,12 @@ def pareto_front(records: Sequence[TrialRecord], objectives: Sequence[str], sour
     axes.plot(*zip(*front, strict=True), color=style.BLUE, linewidth=1.2, drawstyle="steps-post", alpha=0.6)
     axes.scatter(*zip(*front, strict=True), s=40, color=style.BLUE, zorder=3, label="front")
     axes.margins(0.1)
-    axes.set(xlabel=f"{first} ({source})", ylabel=f"{second} ({source})")
+    axes.set(xlabel=_label(first, source), ylabel=_label(second, source))
+    for axis, values, objective in ((axes.xaxis, xs, first), (axes.yaxis, ys, second)):
+        # A bank of a thousandth of the vectors and one of all of them must both be seen.
+        if objective in COSTS and min(values) > 0 and max(values) / min(values) >= LOG_RATIO:
+            axes.set(**{f"{axis.axis_name}scale": "log"})
+            axis.set_major_formatter("{x:g}")
     style.tidy(axes)
     axes.legend(loc="best", fontsize=style.SMALL, frameon=False)
 
@@ -80,10 +87,15 @@ def pareto_front(records: Sequence[TrialRecord], objectives: Sequence[str], sour
     left_out = len(records) - len(drawn)
     style.caption(
         figure,
-        f"{len(drawn)} complete trials, {len(front)} points on the front, both metrics better when higher"
+        f"{len(drawn)} complete trials, {len(front)} points on the front"
         + (f"; {left_out} stopped, failed or without these metrics are not drawn" if left_out else ""),
     )
     return figure
+
+
+def _label(objective: str, source: Source) -> str:
+    # A cost has one value, whatever the labels.
+    return in_words(objective) if objective in COSTS else f"{in_words(objective)}, {source}"
 
 
 def _number_points(figure: Figure, places: Sequence[tuple[float, float]]) -> None:

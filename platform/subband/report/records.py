@@ -1,7 +1,7 @@
 """What the figures and the table read from trial records: values, order, names, the front, the regret.
 
-Every metric is better when higher. ``source`` says which of a record's two dicts is read: ``choose``, which selection
-may look at, or ``report``, measured on samples that selection did not see.
+Which way is better is asked of `subband.metrics`, here alone. ``source`` says which of a record's two dicts is read:
+``choose``, which selection may look at, or ``report``, measured on samples that selection did not see.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from subband.errors import ParamsError, unknown_name
-from subband.metrics import METRICS
+from subband.metrics import COSTS, OBJECTIVES, merit
 from subband.trials import TrialRecord
 
 Source = Literal["choose", "report"]
@@ -40,9 +40,15 @@ def known_objectives(records: Sequence[TrialRecord]) -> list[str]:
 def check_objective(records: Sequence[TrialRecord], objective: str) -> None:
     """Raise ParamsError if the records hold metrics, but none of that name."""
     known = known_objectives(records)
-    # A metric of the platform that no trial has is undefined on these data; any other name is a mistake.
-    if known and objective not in known and objective not in METRICS:
+    # An objective of the platform that no trial has is undefined on these data; any other name is a mistake.
+    if known and objective not in known and objective not in OBJECTIVES:
         raise ParamsError(unknown_name("metric of these trials", objective, known))
+
+
+def merit_of(record: TrialRecord, objective: str, source: Source = "choose") -> float | None:
+    """`value_of`, so turned that larger is better."""
+    value = value_of(record, objective, source)
+    return None if value is None else merit(objective, value)
 
 
 def complete_with(records: Sequence[TrialRecord], objective: str, source: Source = "choose") -> list[TrialRecord]:
@@ -52,7 +58,7 @@ def complete_with(records: Sequence[TrialRecord], objective: str, source: Source
     """
     check_objective(records, objective)
     found = [r for r in records if r.status == "complete" and value_of(r, objective, source) is not None]
-    return sorted(found, key=lambda record: (-(value_of(record, objective, source) or 0.0), record.number))
+    return sorted(found, key=lambda record: (-(merit_of(record, objective, source) or 0.0), record.number))
 
 
 def searched_names(records: Sequence[TrialRecord]) -> list[str]:
@@ -61,12 +67,12 @@ def searched_names(records: Sequence[TrialRecord]) -> list[str]:
 
 
 def regret(records: Sequence[TrialRecord], objective: str, chosen: TrialRecord | None = None) -> float | None:
-    """What honest selection costs: the best report value among complete trials minus the chosen trial's.
+    """What honest selection costs: by how much the best report value among complete trials is better than the chosen trial's.
 
     Args:
         records: the sweep's trials.
         objective: name of the metric.
-        chosen: the trial that selection chose; by default the complete one with the greatest ``choose`` value.
+        chosen: the trial that selection chose; by default the complete one with the best ``choose`` value.
 
     Returns:
         The regret, >= 0 and in the metric's unit; None where there is no complete trial or no labelled test sample.
@@ -80,7 +86,7 @@ def regret(records: Sequence[TrialRecord], objective: str, chosen: TrialRecord |
     reported = complete_with(records, objective, "report")
     if chosen is None or not reported:
         return None
-    best, reached = value_of(reported[0], objective, "report"), value_of(chosen, objective, "report")
+    best, reached = merit_of(reported[0], objective, "report"), merit_of(chosen, objective, "report")
     return None if best is None or reached is None else max(best - reached, 0.0)
 
 
@@ -93,7 +99,7 @@ def non_dominated(
     """
     points: list[tuple[TrialRecord, tuple[float, ...]]] = []
     for record in complete_with(records, objectives[0], source):
-        values = [value_of(record, objective, source) for objective in objectives]
+        values = [merit_of(record, objective, source) for objective in objectives]
         if None not in values:
             points.append((record, tuple(v for v in values if v is not None)))
 
@@ -114,6 +120,11 @@ def format_value(value: Any, digits: int = 6) -> str:
     if isinstance(value, (list, tuple)):
         return "+".join(format_value(part, digits) for part in value)
     return str(value)
+
+
+def format_metric(objective: str, value: float) -> str:
+    """A metric with four decimals; a cost with four significant digits, because its size is not known beforehand."""
+    return f"{value:.4g}" if objective in COSTS else f"{value:.4f}"
 
 
 def short_name(params: Mapping[str, Any], searched: Sequence[str]) -> str:

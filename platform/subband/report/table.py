@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,11 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from subband.errors import ParamsError
+from subband.metrics import COSTS
 from subband.report.records import (
     check_objective,
     complete_with,
+    format_metric,
     format_value,
     known_objectives,
+    merit_of,
     regret,
     searched_names,
     short_name,
@@ -47,7 +51,7 @@ def ranking_table(
 
     Args:
         records: the sweep's trials.
-        objectives: metrics that selection looked at, the ranking one first.
+        objectives: metrics and costs that selection looked at, the ranking one first.
         selection: how the winner is chosen.
         top: so many rows at most.
         metrics: report metrics to show; by default the objectives, image and pixel AUROC and AU-PRO where they occur.
@@ -85,10 +89,13 @@ def ranking_table(
     for name in names if not compact else ():
         numeric = all(isinstance(r.params.get(name), (int, float, type(None))) for r in records)
         table.add_column(_stacked(name), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
-    for name in objectives if not same_labels else ():
+    # A cost is the same whatever the labels: one column, under its own name.
+    chosen_by = [name for name in objectives if not same_labels and name not in COSTS]
+    for name in chosen_by:
         table.add_column(_stacked(f"choose_{name}"), justify="right", no_wrap=True)
     for name in shown:
-        table.add_column(_stacked(f"{'test' if same_labels else 'report'}_{name}"), justify="right", no_wrap=True)
+        role = "" if name in COSTS else "test_" if same_labels else "report_"
+        table.add_column(_stacked(f"{role}{name}"), justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
 
@@ -98,8 +105,8 @@ def ranking_table(
         table.add_row(
             places.get(record.trial_id, "") + ("*" if is_chosen else ""),
             *(Text(cell) for cell in ([short_name(record.params, names)] if compact else _cells(record, names))),
-            *(_number(value_of(record, name)) for name in (objectives if not same_labels else ())),
-            *(_number(value_of(record, name, "report")) for name in shown),
+            *(_number(name, value_of(record, name)) for name in chosen_by),
+            *(_number(name, value_of(record, name, "choose" if name in COSTS else "report")) for name in shown),
             Text(record.status, style=_STATUS_STYLE[record.status]),
             _seconds(record.timings.get("trial")),
             style="bold" if is_chosen else None,
@@ -112,8 +119,8 @@ def _in_order(records: Sequence[TrialRecord], ranked: list[TrialRecord], objecti
     groups = {"complete": 0, "stopped": 1, "failed": 2}
 
     def key(record: TrialRecord) -> tuple[int, float, int]:
-        value = value_of(record, objective)
-        return groups[record.status], -value if value is not None else 1.0, record.number
+        value = merit_of(record, objective)
+        return groups[record.status], -value if value is not None else math.inf, record.number
 
     return ranked + sorted((record for record in records if record.trial_id not in placed), key=key)
 
@@ -132,9 +139,10 @@ def _remarks(
         remarks.append(f"* chosen: {short_name(chosen.params, searched_names(records))}")
     if selection == "test":
         remarks.append(f"{OPTIMISTIC}, so that a regret of 0 is no merit")
-    if chosen is not None:
-        costs = [(name, regret(records, name, chosen)) for name in objectives]
-        stated = [f"{name} {cost:.4f}" for name, cost in costs if cost is not None]
+    metrics = [name for name in objectives if name not in COSTS]  # a cost is known before labels: nothing to regret
+    if chosen is not None and metrics:
+        lost = [(name, regret(records, name, chosen)) for name in metrics]
+        stated = [f"{name} {value:.4f}" for name, value in lost if value is not None]
         remarks.append(
             f"regret (best report value minus the chosen trial's): {', '.join(stated)}"
             if stated
@@ -157,8 +165,8 @@ def _cells(record: TrialRecord, names: Sequence[str]) -> list[str]:
     return [ABSENT if value is None else format_value(value, digits=3) for value in values]
 
 
-def _number(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.4f}"
+def _number(name: str, value: float | None) -> str:
+    return ABSENT if value is None else format_metric(name, value)
 
 
 def _seconds(value: float | None) -> str:

@@ -53,6 +53,10 @@ class MethodContract:
         """Well-formed maps and scores; the detector gives the evaluated ones."""
         detecting.check_fit_and_score(self.subject())
 
+    def test_build(self) -> None:
+        """What a sweep measures is what it would serve."""
+        detecting.check_build(self.subject())
+
     def test_predict(self) -> None:
         """Pictures of any size and mode are decided by their score."""
         detecting.check_predict(self.subject())

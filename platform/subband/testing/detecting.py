@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from subband.costs import measure_costs
 from subband.data import Split
 from subband.errors import ModelError
-from subband.methods import Calibration, Detector, load
+from subband.methods import UNCALIBRATED, Calibration, Detector, load
+from subband.metrics import COSTS
 from subband.testing.subject import Subject, require, require_equal
 
 
@@ -37,6 +39,24 @@ def check_fit_and_score(subject: Subject) -> None:
     trained = len(subject.category.train)
     require(good.shape == (trained,), f"good_scores have shape {good.shape}, not {(trained,)}")
     require(bool(np.isfinite(good).all()), "good_scores are not finite")
+
+
+def check_build(subject: Subject) -> None:
+    """The detector that a sweep measures is the fitted one, without its calibration; its costs are numbers."""
+    runner = subject.bench().runner
+    built, fitted = subject.method.build(subject.params, runner), subject.method.fit(subject.params, runner).detector
+    images = subject.queries()
+    require_equal(
+        built.score(images)[0], fitted.score(images)[0], "maps of the built detector, against the fitted one's"
+    )
+    require(built.calibration == UNCALIBRATED, f"a built detector has a calibration: {built.calibration.rule}")
+    sizes = built.fitted_bytes(), fitted.fitted_bytes()
+    require(sizes[0] == sizes[1] > 0, f"built and fitted, the detector stores {sizes} bytes; they are equal and not 0")
+    costs, _ = measure_costs(built)
+    require(costs.keys() == set(COSTS), f"measured {sorted(costs)}, not {sorted(COSTS)}")
+    require(
+        all(np.isfinite(value) and value > 0 for value in costs.values()), f"costs are numbers above 0, not {costs}"
+    )
 
 
 def check_predict(subject: Subject) -> None:

@@ -17,6 +17,7 @@ from subband.data import Dataset, Selection, fingerprint, open_dataset, split_ca
 from subband.errors import DataError, ParamsError, unknown_name
 from subband.home import home
 from subband.methods import Method, get_method, make_params
+from subband.metrics import METRICS
 from subband.trials import TrialRecord
 from subband.tuning.settings import SweepSettings
 from subband.tuning.space import NarrowedSearch, Point, Preset, Space, product
@@ -290,7 +291,8 @@ def _check_data(
     """
     selection: Selection = settings.selection
     digests = []
-    undefined: dict[str, dict[str, str]] = {objective: {} for objective in settings.objective}
+    # Costs are measured without labels, so they are defined everywhere.
+    undefined: dict[str, dict[str, str]] = {name: {} for name in settings.objective if name in METRICS}
     for name in dataset.categories:
         category = dataset.category(name)
         split, truth = split_category(category, selection, settings.seed)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from subband.report.records import short_name, value_of
+from subband.report.records import merit_of, short_name, value_of
 from subband.trials import TrialRecord
 from subband.tuning.plan import SweepPlan
 
@@ -59,9 +59,9 @@ class Progress:
         if record.status == "failed":
             self._failed += 1
             self.say(f"a trial failed: {record.error}")
-        value = value_of(record, self._objective)
-        best = value_of(self._best, self._objective) if self._best else None
-        if record.status == "complete" and value is not None and (best is None or value > best):
+        merit = merit_of(record, self._objective)
+        best = merit_of(self._best, self._objective) if self._best else None
+        if record.status == "complete" and merit is not None and (best is None or merit > best):
             self._best = record
         text = f"{self._failed} failed " if self._failed else ""
         if self._best is not None:

@@ -9,6 +9,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 from ray.tune.search.optuna import OptunaSearch
 
+from subband.metrics import direction_of
 from subband.trials import read_records
 from subband.tuning.plan import SweepPlan
 from subband.tuning.space import NarrowedSearch
@@ -50,10 +51,11 @@ def make_search(plan: SweepPlan) -> CategorySearch:
     # A resumed search with the same seed would propose its first trials again.
     earlier = len(read_records(plan.folder))
     backend = JournalFileBackend(str(plan.folder / "optuna.journal"))
+    modes: list[str] = [direction_of(name) for name in objectives]
     return CategorySearch(
         space=NarrowedSearch(plan.space.suggest, plan.axes).config,
         metric=objectives if len(objectives) > 1 else objectives[0],
-        mode=["max"] * len(objectives) if len(objectives) > 1 else "max",
+        mode=modes if len(modes) > 1 else modes[0],
         sampler=SAMPLERS[plan.settings.search](plan.settings.seed + earlier),
         storage=optuna.storages.JournalStorage(backend),
         study_name=plan.folder.name,

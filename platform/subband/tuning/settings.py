@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from subband.errors import ParamsError, unknown_name
-from subband.metrics import METRICS
+from subband.metrics import COSTS, METRICS, OBJECTIVES
 from subband.stages import DEFAULT_BUDGET_GB
 
 Search = Literal["tpe", "random", "gp", "nsga2", "qmc", "grid"]
@@ -36,7 +36,9 @@ class SweepSettings(BaseModel):
     objective: tuple[str, ...] = Field(
         ("image_auroc",),
         min_length=1,
-        description=f"What to maximise: one metric, or several for a Pareto front. Legal: {', '.join(METRICS)}.",
+        description="What to optimise. The first is a metric and chooses the champion; with several there is a Pareto front. "
+        f"Metrics: {', '.join(METRICS)}. Costs: {'; '.join(f'{name}: {OBJECTIVES[name].meaning}' for name in COSTS)}. While "
+        "several workers run, latency_ms and fps are noisy: give --workers 1 to quote them.",
     )
     selection: Literal["test", "holdout", "synthetic"] = Field(
         "holdout",
@@ -70,10 +72,15 @@ class SweepSettings(BaseModel):
     @classmethod
     def _known_objectives(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name not in METRICS:
-                raise ParamsError(unknown_name("metric", name, METRICS))
+            if name not in OBJECTIVES:
+                raise ParamsError(unknown_name("metric or cost", name, OBJECTIVES))
+        if value and value[0] in COSTS:
+            raise ParamsError(
+                f"{value[0]} is a cost, by which a detector that finds nothing may win: put an accuracy metric first, "
+                f"for instance --objective image_auroc {' '.join(name for name in value if name in COSTS)}"
+            )
         if len(set(value)) != len(value):
-            raise ParamsError(f"objective {' '.join(value)} names a metric twice")
+            raise ParamsError(f"objective {' '.join(value)} names a metric or cost twice")
         return value
 
     @model_validator(mode="after")

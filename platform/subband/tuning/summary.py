@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from subband.home import home
+from subband.metrics import in_words
 from subband.report import ranking_table, short_name
 from subband.tracking import resolve_tracking, ui_command
 from subband.tuning.sweep import SweepResult
@@ -20,7 +21,8 @@ def print_summary(console: Console, result: SweepResult) -> None:
         console.print(_ranking(console, result))
     if result.front:
         console.print(
-            f"Pareto front over {', '.join(settings.objective)}: {len(result.front)} trials; the first objective chose the champion"
+            f"Pareto front over {', '.join(in_words(name) for name in settings.objective)}: {len(result.front)} trials; "
+            f"{settings.objective[0]} chose the champion"
         )
     for note in sorted({note for record in result.records for note in record.notes})[:8]:
         console.print(f"note: {note}", markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import time
@@ -24,6 +25,7 @@ from subband.data import open_dataset, split_category
 from subband.errors import SubbandError
 from subband.home import home
 from subband.methods import get_method, make_params
+from subband.metrics import COSTS, direction_of
 from subband.report import importance, parallel_coordinates, pareto_front
 from subband.report.categories import champion_per_category
 from subband.report.records import Source, complete_with, non_dominated, searched_names
@@ -169,7 +171,7 @@ def _tune(
     gpus = min(float(ray.cluster_resources().get("GPU", 0)), workers)
     resources = {"CPU": threads, "GPU": gpus / workers}
     trainable = tune.with_resources(
-        tune.with_parameters(StageTrial, plan=_trial_plan(plan, threads, searched)), resources
+        tune.with_parameters(StageTrial, plan=_trial_plan(plan, threads, searched, workers)), resources
     )
     options: dict[str, Any] = {"reuse_actors": True, "max_concurrent_trials": workers}
     if points is not None:
@@ -181,7 +183,7 @@ def _tune(
         categories = len(plan.dataset.categories)
         options["scheduler"] = AsyncHyperBandScheduler(
             metric=settings.objective[0],
-            mode="max",
+            mode=direction_of(settings.objective[0]),
             time_attr="training_iteration",
             max_t=categories,
             grace_period=max(1, min(3, categories // 2)),
@@ -208,7 +210,7 @@ def _tune(
         )
 
 
-def _trial_plan(plan: SweepPlan, threads: int, searched: tuple[str, ...] = ()) -> TrialPlan:
+def _trial_plan(plan: SweepPlan, threads: int, searched: tuple[str, ...] = (), workers: int = 1) -> TrialPlan:
     return TrialPlan(
         method=plan.method.name,
         base=plan.base,
@@ -221,6 +223,7 @@ def _trial_plan(plan: SweepPlan, threads: int, searched: tuple[str, ...] = ()) -
         objectives=plan.settings.objective,
         threads=threads,
         searched=searched,
+        workers=workers,
     )
 
 
@@ -258,7 +261,7 @@ def _info(plan: SweepPlan, decisions: Sequence[tuple[str, str, str]]) -> SweepIn
         run_name=plan.folder.name,
         method=plan.method.name,
         selection=settings.selection,
-        objectives=dict.fromkeys(settings.objective, "max"),
+        objectives={name: direction_of(name) for name in settings.objective},
         seed=settings.seed,
         weights=str(plan.base.get("weights", "default")),
         dataset=DatasetInfo(
@@ -277,15 +280,16 @@ def _finish(plan: SweepPlan, result: SweepResult, sweep_log: SweepLog, say: Call
     objectives, chosen = plan.settings.objective, result.chosen
     if chosen is None:
         return
-    source: Source = "report" if chosen.report else "choose"
+    source: Source = "report" if set(chosen.report) - set(COSTS) else "choose"
     figures: dict[str, Callable[[], Figure]] = {
         "champion-per-category": lambda: champion_per_category(chosen, source=source),
     }
     if searched_names(result.records):
         figures["parallel-coordinates"] = lambda: parallel_coordinates(result.records, objectives[0])
         figures["importance"] = lambda: importance(result.records, objectives[0])
-    if len(objectives) == 2:
-        figures["pareto-front"] = lambda: pareto_front(result.records, objectives)
+    for other in objectives[1:]:
+        title = "pareto-front" if len(objectives) == 2 else f"pareto-front-{other}"
+        figures[title] = functools.partial(pareto_front, result.records, (objectives[0], other))
     for name, draw in figures.items():
         try:
             sweep_log.log_figure(name, draw())

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from ray import tune
 
+from subband.costs import measure_costs
 from subband.data import Selection, open_dataset
 from subband.errors import SubbandError
 from subband.evaluation import CategoryBench, mean_metrics
 from subband.methods import get_method, make_params
+from subband.metrics import COSTS
 from subband.stages import WAITING, Store
 
 
@@ -31,9 +33,10 @@ class TrialPlan:
         seed: of the splits.
         store: folder of the stage store on each node.
         store_gb: its budget.
-        objectives: metrics to maximise.
+        objectives: metrics and costs that the search looks at; a cost is measured only if it is among them.
         threads: torch threads a worker uses.
         searched: names of the params that vary.
+        workers: trials that run at a time, which costs are measured beside.
     """
 
     method: str
@@ -47,6 +50,7 @@ class TrialPlan:
     objectives: tuple[str, ...]
     threads: int
     searched: tuple[str, ...] = ()
+    workers: int = 1
 
 
 class StageTrial(tune.Trainable):
@@ -85,10 +89,12 @@ class StageTrial(tune.Trainable):
             params = make_params(self._method, {**self._plan.base, **self.config["point"]})
             name = self._plan.categories[len(self._categories)]
             evaluation = self._bench(name).evaluate(self._method, params)
+            costs = self._costs(name, params)
         except SubbandError as error:
             # An expected failure is a result: the worker goes on to the next trial instead of being restarted.
             return {**dict.fromkeys(self._plan.objectives, float("nan")), "failure": str(error), "done": True}
-        self._categories[name] = {"choose": dict(evaluation.choose), "report": dict(evaluation.report)}
+        # A cost asks for no label: it may choose, and it is reported.
+        self._categories[name] = {"choose": {**evaluation.choose, **costs}, "report": {**evaluation.report, **costs}}
         self._notes.update(f"{name}: {note}" for note in evaluation.notes)
         for stage, seconds in evaluation.seconds.items():
             self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
@@ -99,7 +105,12 @@ class StageTrial(tune.Trainable):
             "choose": choose,
             "report": mean_metrics([metrics["report"] for metrics in self._categories.values()]),
             "categories": dict(self._categories),
-            "timings": {**self._seconds, "stages": self._stage_seconds(), "trial": self._trial_seconds},
+            "timings": {
+                **self._seconds,
+                **self._cost_seconds,
+                "stages": self._stage_seconds(),
+                "trial": self._trial_seconds,
+            },
             "notes": sorted(self._notes),
         }
         return {
@@ -119,8 +130,27 @@ class StageTrial(tune.Trainable):
     def _begin(self) -> None:
         self._categories: dict[str, dict[str, dict[str, float]]] = {}
         self._seconds: dict[str, float] = {}
+        self._cost_seconds: dict[str, float] = {}
         self._notes: set[str] = set()
         self._trial_seconds = 0.0
+
+    def _costs(self, name: str, params: Any) -> dict[str, float]:
+        """The costs that are objectives, of the detector fitted to this category; nothing is built where there are none."""
+        wanted = [objective for objective in self._plan.objectives if objective in COSTS]
+        if not wanted:
+            return {}
+        started = time.perf_counter()
+        detector = self._method.build(params, self._bench(name).runner)
+        measured, conditions = measure_costs(detector, wanted)
+        if conditions:
+            others = self._plan.workers - 1
+            trials = f"{others} other trial{'s' if others > 1 else ''}"
+            beside = (
+                f"while up to {trials} ran; --workers 1 gives figures to quote" if others else "one trial at a time"
+            )
+            self._notes.add(f"latency_ms and fps: {conditions}, {beside}")
+        self._cost_seconds["costs"] = self._cost_seconds.get("costs", 0.0) + time.perf_counter() - started
+        return measured
 
     def _stage_seconds(self) -> float:
         return sum(seconds for stage, seconds in self._seconds.items() if stage != WAITING)

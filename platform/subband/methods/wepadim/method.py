@@ -11,14 +11,14 @@ from torch import Tensor
 from subband.data import Preprocess
 from subband.errors import DataError, ModelError
 from subband.methods.base import Fitted
-from subband.methods.detector import Calibration
+from subband.methods.detector import UNCALIBRATED, Calibration
 from subband.methods.features import IMAGES
 from subband.methods.wepadim.detector import WEPaDiMDetector, cell_scores, vectors
 from subband.methods.wepadim.gaussian import Gaussians, fit_gaussians
 from subband.methods.wepadim.params import WEPaDiMParams
 from subband.methods.wepadim.stages import FEATURES, choose_chain
-from subband.nn.backbones import Backbone
-from subband.nn.smoothing import smooth_maps, smoothing_matrices
+from subband.nn.backbones import Backbone, built_backbone
+from subband.nn.smoothing import smooth_maps
 from subband.stages import Chain, Runner
 
 
@@ -41,20 +41,28 @@ class WEPaDiM:
         require_training_pictures(fitted)
         return choose_chain(params, fitted, scored)
 
+    def build(self, params: WEPaDiMParams, runner: Runner) -> WEPaDiMDetector:
+        """The detector alone; its left-out distances, a by-product of the Gaussians, are dropped."""
+        return self._fitted(params, runner)[0]
+
     @torch.inference_mode()
     def fit(self, params: WEPaDiMParams, runner: Runner) -> Fitted:
         """Fit to all of ``source.fit``; the good scores are exact leave-one-out scores in closed form."""
+        detector, left_out = self._fitted(params, runner)
+        maps = smooth_maps(cell_scores(left_out, params), detector.rows, detector.columns)
+        good_scores = maps.amax(dim=(1, 2)).numpy()
+        detector.calibration = Calibration.at_fpr(good_scores.tolist(), 0.01)
+        return Fitted(detector, good_scores)
+
+    @torch.inference_mode()
+    def _fitted(self, params: WEPaDiMParams, runner: Runner) -> tuple[WEPaDiMDetector, Tensor]:
+        """The detector, and (N, P) left-out squared distances of the training pictures."""
         require_training_pictures(len(runner.source.fit))
-        values = params.model_dump()
-        features = runner.run((IMAGES, FEATURES), values)
-        backbone = Backbone(params.backbone, params.weights)
+        features = runner.run((IMAGES, FEATURES), params.model_dump())
+        backbone = built_backbone(params.backbone, params.weights)
         fitted = vectors((features.batches(f"fit.{tap.name}") for tap in backbone.spec.taps), params)
         gaussians, left_out = fit_gaussians(fitted, params.regularisation)
-        side, size = params.grid_side(), params.image_size
-        rows, columns = smoothing_matrices((side, side), (size, size), params.sigma, params.smoothing)
-        good_scores = smooth_maps(cell_scores(left_out, params), rows, columns).amax(dim=(1, 2)).numpy()
-        calibration = Calibration.at_fpr(good_scores.tolist(), 0.01)
-        return Fitted(WEPaDiMDetector(params, backbone, gaussians, calibration, {}), good_scores)
+        return WEPaDiMDetector(params, backbone, gaussians, UNCALIBRATED, {}), left_out
 
     def restore(
         self, params: WEPaDiMParams, tensors: Mapping[str, Tensor], calibration: Calibration, about: Mapping[str, Any]
