@@ -45,7 +45,7 @@ def searches(draw):
 
 
 @given(searches(), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_prefix_has_the_nearest_rows_of_brute_force(case, data):
     queries, bank = case
     neighbours = data.draw(st.sampled_from([1, 1, 2, 9]), "neighbours")

@@ -1,7 +1,8 @@
 """Distances between given pairs of vectors, computed by differences: what every search here reports in the end.
 
-``|q|^2 + |b|^2 - 2 q.b`` in float32 gives a vector a distance of up to 8e-4 to itself at 2,048 numbers, because it subtracts large
-numbers that are nearly equal. Differences have no such error, but cost too much for all pairs; so products choose, differences decide.
+``|q|^2 + |b|^2 - 2 q.b`` in float32 gives a vector a distance of up to 8e-4 to itself at 2,048 numbers, because it subtracts
+large numbers that are nearly equal. Differences have no such error, but cost too much for all pairs; so products choose and
+differences decide.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from subband.errors import DataError
+
 FLOAT32_ROUNDING = 2.0**-24
 """Largest relative error of one float32 operation."""
 
 LARGEST_NORM = 2.0**60
 """Above it, squared norms and their products would leave float32's range."""
 
-# Numbers in one block of pairs. On a processor its float64 copies stay in the cache, and torch does not split such small blocks over
-# threads, whose meetings would cost more than the work wherever processors are shared. On an accelerator it fills the machine.
+# Numbers in one block of pairs. On a processor its float64 copies stay in the cache, and torch does not split such small blocks
+# over threads, whose meetings would cost more than the work wherever processors are shared. An accelerator it fills.
 _CPU_BLOCK, _DEVICE_BLOCK = 2**15, 2**25
 
 
@@ -55,3 +58,24 @@ def squared_norms(rows: Tensor, centre: Tensor | None = None) -> Tensor:
             block.sub_(centre)
         found[start : start + step] = block.square_().sum(dim=1)
     return found
+
+
+def check_vectors(rows: Tensor, kind: str, start: int = 0) -> None:
+    """Refuse vectors that have no distances.
+
+    Args:
+        rows: (N, D) float32.
+        kind: what they are, for the message ("query", "bank").
+        start: number of the first row, for the message.
+
+    Raises:
+        DataError: NaN, infinite or absurdly large numbers.
+    """
+    norms = torch.linalg.vector_norm(rows, dim=1)
+    if len(norms) == 0 or norms.amax() <= LARGEST_NORM:  # NaN compares as false
+        return
+    bad = int((~(norms <= LARGEST_NORM)).nonzero()[0])
+    what = "NaN or infinite numbers" if not rows[bad].isfinite().all() else f"a length above {LARGEST_NORM:.1g}"
+    raise DataError(
+        f"{kind} vector {start + bad} has {what}; the features are broken: look at the pictures and weights they were made from"
+    )

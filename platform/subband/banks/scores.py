@@ -6,8 +6,8 @@ offset, as features after a relu do. A row whose score is above the best by more
 others are compared by differences. So the answer is exact whatever precision the product runs in: precision only decides how many
 rows are compared twice.
 
-Error bound in float32 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1): a sum of n products, in any order, with
-or without fused operations, errs by at most ``n u / (1 - n u)`` times the sum of absolute products, here bounded by norms.
+Error bound in float32 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1): a sum of n products, in any order,
+with or without fused operations, errs by at most ``n u / (1 - n u)`` times the sum of absolute products, here bounded by norms.
 
 Suffixes: Q queries, M rows of a block, D numbers of a vector.
 """
@@ -15,10 +15,12 @@ Suffixes: Q queries, M rows of a block, D numbers of a vector.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from subband.banks.coarse import RoundedRows
 from subband.banks.distances import FLOAT32_ROUNDING, squared_norms
 
 # Beside the D products: the half norm, the roundings of centre, norms, limits and of the reported distance, which may tie.
@@ -35,15 +37,24 @@ class BankBlock:
         half_norms_M: float32, ``|b - c|^2 / 2``; infinite for a row that cannot win, since enough earlier rows equal it.
         largest_norm: of any row, or of the centre.
         largest_centred: norm of any row's difference from the centre.
+        rounded: the rows in half precision, if coarse scores are wanted.
     """
 
     rows_MD: Tensor
     half_norms_M: Tensor
     largest_norm: float
     largest_centred: float
+    rounded: RoundedRows | None
 
     @classmethod
-    def of(cls, rows_MD: Tensor, centre_D: Tensor, keep: int, groups_M: Tensor | None = None) -> BankBlock:
+    def of(
+        cls,
+        rows_MD: Tensor,
+        centre_D: Tensor,
+        keep: int,
+        groups_M: Tensor | None = None,
+        coarse: tuple[torch.dtype, float] | None = None,
+    ) -> BankBlock:
         """Prepare rows.
 
         Args:
@@ -51,17 +62,18 @@ class BankBlock:
             centre_D: float32.
             keep: so many equal rows (of one group) may win, the first ones.
             groups_M: int64 labels; rows of different groups are not interchangeable.
+            coarse: half precision and scale of coarse scores.
         """
         norms_M = squared_norms(rows_MD, centre_D)
         half_norms_M = (norms_M / 2).float()
         half_norms_M[_repeated(rows_MD, norms_M, keep, groups_M)] = torch.inf
+        rounded = None
+        if coarse is not None:
+            dtype, scale = coarse
+            rounded = RoundedRows.of_bank(rows_MD - centre_D, half_norms_M.isinf(), scale, dtype)
         largest = torch.linalg.vector_norm(rows_MD, dim=1).amax().item()
-        return cls(
-            rows_MD,
-            half_norms_M,
-            max(largest, torch.linalg.vector_norm(centre_D).item()),
-            norms_M.amax().sqrt().item(),
-        )
+        largest = max(largest, torch.linalg.vector_norm(centre_D).item())
+        return cls(rows_MD, half_norms_M, largest, norms_M.amax().sqrt().item(), rounded)
 
 
 def _repeated(rows_MD: Tensor, norms_M: Tensor, keep: int, groups_M: Tensor | None) -> Tensor:
@@ -80,38 +92,39 @@ def _repeated(rows_MD: Tensor, norms_M: Tensor, keep: int, groups_M: Tensor | No
     return order[1:][position - start >= keep]
 
 
-@dataclass(frozen=True)
 class QueryBlock:
     """Queries made ready for scoring.
 
-    Attributes:
-        centred_QD: float32, q - c.
-        norms_Q: float64, their lengths.
-        offsets_Q: float64, what a score lacks to be half the squared distance.
+    Args:
+        queries_QD: float32, finite.
+        centre_D: float32.
     """
 
-    centred_QD: Tensor
-    norms_Q: Tensor
-    offsets_Q: Tensor
+    def __init__(self, queries_QD: Tensor, centre_D: Tensor) -> None:
+        self.centred_QD = queries_QD - centre_D
+        self.norms_Q = torch.linalg.vector_norm(self.centred_QD, dim=1).double()
+        self._centre_D = centre_D
+        self._rounded: RoundedRows | None = None
 
-    @classmethod
-    def of(cls, queries_QD: Tensor, centre_D: Tensor) -> QueryBlock:
-        """Prepare queries (float32, finite)."""
-        centred_QD = queries_QD - centre_D
-        squares_Q = squared_norms(centred_QD)
-        offsets_Q = squares_Q / 2 + (centred_QD.double() @ centre_D.double())
-        return cls(centred_QD, squares_Q.sqrt(), offsets_Q)
+    @cached_property
+    def offsets_Q(self) -> Tensor:
+        """What a score lacks to be half the squared distance, float64; needed from a bank's second block on."""
+        return squared_norms(self.centred_QD) / 2 + self.centred_QD.double() @ self._centre_D.double()
 
-    def __getitem__(self, some: slice) -> QueryBlock:
-        return QueryBlock(self.centred_QD[some], self.norms_Q[some], self.offsets_Q[some])
+    def rounded(self, bank: RoundedRows) -> RoundedRows:
+        """The queries in half precision, with the scale of a bank."""
+        if self._rounded is None or self._rounded.scale != bank.scale:
+            self._rounded = RoundedRows.of_queries(self.centred_QD, bank.scale, bank.numbers.dtype)
+        return self._rounded
 
-    def scores(self, bank: BankBlock, out: Tensor) -> Tensor:
-        """Half squared distances less `offsets_Q`: float32 (Q, M), written into `out`."""
-        return torch.addmm(bank.half_norms_M, self.centred_QD, bank.rows_MD.T, alpha=-1, out=out)
+    def scores(self, bank: BankBlock, some: slice, out: Tensor) -> Tensor:
+        """Half squared distances less `offsets_Q` for some queries: float32 (Q, M), written into `out`."""
+        return torch.addmm(bank.half_norms_M, self.centred_QD[some], bank.rows_MD.T, alpha=-1, out=out)
 
-    def errors(self, bank: BankBlock) -> Tensor:
+    def errors(self, bank: BankBlock, some: slice) -> Tensor:
         """No score of this block is further than this from its true value: float64 (Q,)."""
         operations = bank.rows_MD.shape[1] + _SLACK_OPERATIONS
         rate = operations * FLOAT32_ROUNDING / (1 - operations * FLOAT32_ROUNDING)
-        magnitudes = self.norms_Q * bank.largest_norm + (self.norms_Q + bank.largest_centred).square() / 2
-        return rate * 1.001 * magnitudes + operations * _UNDERFLOW
+        norms_Q = self.norms_Q[some]
+        magnitudes_Q = norms_Q * bank.largest_norm + (norms_Q + bank.largest_centred).square() / 2
+        return rate * 1.02 * magnitudes_Q + operations * _UNDERFLOW

@@ -1,0 +1,87 @@
+"""The bank inside a deployed detector: a torch module that is ready for the next picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from subband.banks.distances import check_vectors
+from subband.banks.neighbours import Search, check_bank, check_widths, spans
+from subband.banks.scores import BankBlock
+
+
+class NearestNeighbours(nn.Module):
+    """Distances to the nearest row of a fixed bank, with the results of `nearest`.
+
+    The bank is the only saved buffer; what is derived from it is made again when it is loaded. Traced by ``torch.export`` it runs
+    without the second comparison, since the number of near ties would depend on the data: distances are still computed by
+    differences, but of rows that are equally near up to float32 rounding any may be taken.
+
+    Args:
+        bank: (M, D), kept as float32.
+
+    Raises:
+        ParamsError: empty bank.
+        DataError: NaN, infinite or absurdly large rows.
+    """
+
+    bank: Tensor
+    centre: Tensor
+    half_norms: Tensor
+
+    BLOCK_ROWS = 2048
+
+    def __init__(self, bank: Tensor) -> None:
+        super().__init__()
+        check_bank(len(bank))
+        self.register_buffer("bank", bank.detach().float())
+        self.register_buffer("centre", torch.empty(0), persistent=False)
+        self.register_buffer("half_norms", torch.empty(0), persistent=False)
+        self._prepare()
+        self.register_load_state_dict_post_hook(_prepare_again)
+
+    def forward(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances float32 (N, P) and row numbers int64 (N, P) of vectors (N, P, D).
+
+        Raises:
+            ParamsError: vectors of another width than the bank's.
+            DataError: NaN, infinite or absurdly large vectors.
+        """
+        check_widths(queries.shape[-1], self.bank.shape[1])
+        flat = queries.reshape(-1, queries.shape[-1]).float()
+        if torch.compiler.is_exporting():
+            distances, indices = self._without_second_comparison(flat)
+        else:
+            check_vectors(flat, "query")
+            search = Search(flat, self.centre)
+            for start, block in self._blocks:
+                search.add(block, start)
+            distances, indices = search.best
+        return distances.view(queries.shape[:-1]), indices.view(queries.shape[:-1])
+
+    def _without_second_comparison(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        indices = torch.addmm(self.half_norms, queries - self.centre, self.bank.T, alpha=-1).argmin(dim=1)
+        difference = queries.double() - self.bank[indices].double()
+        return difference.square().sum(dim=1).sqrt().float(), indices
+
+    def _prepare(self) -> None:
+        check_vectors(self.bank, "bank")
+        self.centre = self.bank[: self.BLOCK_ROWS].mean(dim=0)
+        self._blocks = [
+            (start, BankBlock.of(self.bank[start:stop], self.centre, 1))
+            for start, stop in spans(0, len(self.bank), self.BLOCK_ROWS)
+        ]
+        self.half_norms = torch.cat([block.half_norms_M for _, block in self._blocks])
+
+    def _apply(self, *arguments: Any, **options: Any) -> NearestNeighbours:
+        # A move to another device replaces the buffers, of which the blocks are views.
+        super()._apply(*arguments, **options)
+        self._prepare()
+        return self
+
+
+def _prepare_again(module: nn.Module, _: Any) -> None:
+    assert isinstance(module, NearestNeighbours)
+    module._prepare()
