@@ -8,7 +8,19 @@ from plain_greedy import plain_greedy
 from subband.banks import GreedyKCenter, Rows, distances_to, kcenter
 from subband.errors import DataError, ParamsError
 
-KINDS = ("clustered", "uniform", "copies", "lattice", "constant", "tiny", "tiny clusters", "huge", "minute", "one line")
+KINDS = (
+    "clustered",
+    "uniform",
+    "copies",
+    "lattice",
+    "constant",
+    "tiny",
+    "tiny clusters",
+    "huge",
+    "largest",
+    "minute",
+    "one line",
+)
 
 
 def made(kind, count, width, seed):
@@ -25,6 +37,7 @@ def made(kind, count, width, seed):
         "tiny": lambda: 1 + 1e-3 * normal,
         "tiny clusters": lambda: centres + 1e-5 * normal,
         "huge": lambda: 1e30 * normal,
+        "largest": lambda: 3.4e38 * rng.uniform(-1, 1, size=(count, width)),
         "minute": lambda: 1e-30 * normal,
         "one line": lambda: np.arange(count)[:, None] * np.ones(width),
     }[kind]()

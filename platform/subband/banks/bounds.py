@@ -27,6 +27,8 @@ INITIAL = -1
 """Position of the starting criterion, which acts as a pick that is no row."""
 
 _PICKS_AT_ONCE = 1024
+# Long dot products are summed in groups of so many terms: the bound falls by D / 256, the product is as fast.
+_TERMS = 256
 _NONE = -2
 _PICKED = -1.0
 
@@ -62,9 +64,6 @@ class Block:
     vectors: Tensor
     norms: np.ndarray
 
-    def __getitem__(self, index: np.ndarray) -> Block:
-        return Block(self.vectors[torch.from_numpy(index)], self.norms[index])
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -72,29 +71,36 @@ class Frame:
 
     origin: Tensor
 
+    @classmethod
+    def around(cls, vectors: Tensor) -> Frame:
+        """The frame whose origin is the mean of these vectors (n, D)."""
+        return cls(vectors.double().mean(0).float())
+
     def block(self, vectors: Tensor, double: bool = False, norms: np.ndarray | None = None) -> Block:
         """The block of vectors (n, D), for products in float32 or `double`; `norms` of a float32 block if they are known."""
         if double:
             moved = vectors.double() - self.origin.double()
-            return Block(moved, np.einsum("nd,nd->n", moved.numpy(), moved.numpy()))
+            return Block(moved, squared_norms(moved))
         moved = vectors - self.origin
         return Block(moved, squared_norms(moved) if norms is None else norms)
 
 
 def squared_norms(vectors: Tensor) -> np.ndarray:
     """Squared norms (n,) of (n, D), summed in float64."""
-    return np.asarray(torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64).square())
+    return np.einsum("nd,nd->n", vectors.numpy(), vectors.numpy(), dtype=np.float64)
 
 
 def relative_error(width: int, double: bool) -> float:
-    """K such that a squared distance by `products` is wrong by at most k (|x|^2 + |z|^2), x and z relative to the origin.
+    """k such that a squared distance by `products` is wrong by at most k (|x|^2 + |z|^2), x and z relative to the origin.
 
-    Ten roundings besides the sum's: of the origin's subtraction, the norms, the scaling and the additions. In float64 the norms
-    are sums of D terms too.
+    A term of the dot product takes part in at most `_TERMS` additions and one for each group of terms, the picks' share in one for
+    each group; twelve roundings stand for the origin's subtraction, the scaling and the last additions. In float64 the norms are
+    sums of D terms too.
     """
     unit = 2.0**-53 if double else 2.0**-24
-    terms = width * unit / (1 - width * unit)
-    return (2 * terms if double else terms) + 12 * unit
+    groups = -(-width // _TERMS)
+    additions = min(width, _TERMS) + 2 * groups + (width if double else 0) + 12
+    return additions * unit / (1 - additions * unit)
 
 
 def float32_suffices(norms: np.ndarray, width: int, squared: float) -> bool:
@@ -114,8 +120,11 @@ def products(rows: Block, picks: Block) -> tuple[Tensor, np.ndarray]:
     width = rows.vectors.shape[1]
     factor = 1 + relative_error(width, double)
     picks_share = torch.from_numpy(factor * picks.norms).to(rows.vectors.dtype)
+    found = picks_share.repeat(len(rows.vectors), 1)
     with full_precision():
-        found = torch.addmm(picks_share, rows.vectors, picks.vectors.T, alpha=-2)
+        for some in range(0, width, _TERMS):
+            part = slice(some, some + _TERMS)
+            found.addmm_(rows.vectors[:, part], picks.vectors[:, part].T, alpha=-2)
     return found, factor * rows.norms + _underflow(width, double)
 
 
@@ -253,19 +262,21 @@ def settle(bounds: Bounds, vectors: Tensor, lookup: Lookup, count: int, frame: F
     best, pick = np.full(len(bounds), np.inf), np.full(len(bounds), _NONE)
     clear = bounds.others > bounds.farthest
     for slot in (0, 1):
-        asked = clear & np.isfinite(bounds.upper[:, slot])
-        exact = bounds.upper[:, slot].copy()
-        computed = asked & (bounds.pick[:, slot] >= 0)
-        if computed.any():
-            exact[computed] = exact_squared(vectors[torch.from_numpy(computed)], lookup(bounds.pick[computed, slot]))
-        better = asked & ((exact < best) | ((exact == best) & (bounds.pick[:, slot] < pick)))
-        best[better], pick[better] = exact[better], bounds.pick[better, slot]
+        asked = np.flatnonzero(clear & (bounds.pick[:, slot] >= 0))
+        exact = np.where(clear & (bounds.pick[:, slot] == INITIAL), bounds.upper[:, slot], np.inf)
+        if len(asked):
+            exact[asked] = exact_squared(_chosen(vectors, asked), lookup(bounds.pick[asked, slot]))
+        better = (exact < best) | ((exact == best) & (bounds.pick[:, slot] < pick))
+        best, pick = np.where(better, exact, best), np.where(better, bounds.pick[:, slot], pick)
     crowded = np.flatnonzero(~clear)
     if len(crowded):
-        best[crowded], pick[crowded] = _search(
-            bounds[crowded], vectors[torch.from_numpy(crowded)], lookup, count, frame
-        )
+        best[crowded], pick[crowded] = _search(bounds[crowded], _chosen(vectors, crowded), lookup, count, frame)
     return Bounds.exact(best, pick)
+
+
+def _chosen(vectors: Tensor, index: np.ndarray) -> Tensor:
+    # numpy's copy of a few rows does not wait for torch's threads
+    return torch.from_numpy(vectors.numpy()[index])
 
 
 def _search(bounds: Bounds, vectors: Tensor, lookup: Lookup, count: int, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
@@ -286,7 +297,7 @@ def _search(bounds: Bounds, vectors: Tensor, lookup: Lookup, count: int, frame: 
         row, column = np.nonzero(lower <= limit[:, None])
         for some in range(0, len(row), _PICKS_AT_ONCE):
             r, c = row[some : some + _PICKS_AT_ONCE], column[some : some + _PICKS_AT_ONCE]
-            exact = exact_squared(vectors[torch.from_numpy(r)], candidates[torch.from_numpy(c)])
+            exact = exact_squared(_chosen(vectors, r), _chosen(candidates, c))
             # The nearest of each row, among equals the earliest pick.
             order = np.lexsort((c, exact, r))
             leader = order[np.unique(r[order], return_index=True)[1]]

@@ -62,7 +62,7 @@ class Contest:
     def run(self, limit: int) -> None:
         """Pick at most `limit` rows, at least one; stops when a row outside, or one that equals a pick, might be next."""
         farthest = self.bounds.farthest
-        self._frame = Frame(self.vectors.mean(0))
+        self._frame = Frame.around(self.vectors)
         plain = self._frame.block(self.vectors)
         self._double = not float32_suffices(plain.norms, self.vectors.shape[1], self.leader())
         self._block = self._frame.block(self.vectors, double=True) if self._double else plain
@@ -100,14 +100,16 @@ class Contest:
         least = self.bounds.least
         near = np.flatnonzero((self.bounds.farthest >= least.max()) & ~self.bounds.settled)
         count = self._count + len(self._picked)
-        self.bounds[near] = settle(self.bounds[near], self.vectors[near], self._lookup, count, self._frame)
+        self.bounds[near] = settle(
+            self.bounds[near], torch.from_numpy(self.vectors.numpy()[near]), self._lookup, count, self._frame
+        )
 
     def _lookup(self, positions: np.ndarray) -> Tensor:
         old = positions < self._count
-        found = self.vectors.new_empty(len(positions), self.vectors.shape[1])
+        found = np.empty((len(positions), self.vectors.shape[1]), np.float32)
         if old.any():
-            found[torch.from_numpy(old)] = self._old_lookup(positions[old])
+            found[old] = self._old_lookup(positions[old]).numpy()
         if not old.all():
             own = np.array(self._picked, np.int64)[positions[~old] - self._count]
-            found[torch.from_numpy(~old)] = self.vectors[torch.from_numpy(own)]
-        return found
+            found[~old] = self.vectors.numpy()[own]
+        return torch.from_numpy(found)

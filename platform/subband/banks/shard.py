@@ -76,18 +76,21 @@ class Shard:
             self.bounds = Bounds.unknown(len(rows))
         else:
             self.bounds = Bounds.exact(_criterion(initial, len(rows)) ** 2, -1)
-        self.frame = Frame(rows.take(np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(np.int64)).mean(0))
-        self._norms = np.empty(len(rows))
-        for start, block in rows.blocks():
-            norms = squared_norms(block)
-            if not np.isfinite(norms).all():
-                wrong = start + int(np.flatnonzero(~np.isfinite(norms))[0]) + offset
+        self.frame = Frame.around(rows.take(np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(np.int64)))
+        self._norms = np.concatenate([squared_norms(block - self.frame.origin) for _, block in rows.blocks()])
+        if not np.isfinite(self._norms).all():
+            self._refuse_unless_finite(name)
+        self.double = not float32_suffices(self._norms, rows.shape[1], np.inf)
+        self._work = 0
+
+    def _refuse_unless_finite(self, name: str) -> None:
+        for start, block in self.rows.blocks():
+            finite = np.isfinite(block.numpy()).all(axis=1)
+            if not finite.all():
+                wrong = self.offset + start + int(np.argmin(finite))
                 raise DataError(
                     f"row {wrong} of the {name} is not finite (NaN or infinity); a bank needs finite features"
                 )
-            self._norms[start : start + len(block)] = squared_norms(block - self.frame.origin)
-        self.double = False
-        self._work = 0
 
     def absorb(self, ids: np.ndarray) -> None:
         """Take note of new picks (row numbers in the whole), whose vectors `lookup` must know by now."""
