@@ -91,6 +91,10 @@ def test_lengths_that_give_no_vector_are_refused(arguments, message):
         patch_embedding([torch.zeros(1, 3, 4, 4)], **arguments)
 
 
+def test_no_images_give_no_vectors():
+    assert patch_embedding([torch.zeros(0, 3, 4, 5), torch.zeros(0, 6, 2, 3)], target=7).shape == (0, 20, 7)
+
+
 def test_no_layers_are_refused():
     for features in (patch_embedding, averaged_features):
         with pytest.raises(ParamsError, match="at least one layer"):

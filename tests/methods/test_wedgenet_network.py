@@ -205,6 +205,12 @@ def test_the_gate_changes_features(backbone, encoder):
     assert float((on - other).abs().max()) > 1e-4
 
 
+@pytest.mark.parametrize("scope", ["image", "batch"])
+@torch.inference_mode()
+def test_no_images_give_no_features(backbone, encoder, scope):
+    assert WedgeNetwork(backbone, encoder, scope=scope)(torch.zeros(0, 3, 32, 24)).shape == (0, 2 * C2 + C3, 4, 3)
+
+
 def test_images_smaller_than_a_cell_of_layer3_are_refused(backbone, encoder):
     with pytest.raises(DataError, match="images are 15 x 64 pixels; the network needs at least 16 x 16"):
         WedgeNetwork(backbone, encoder)(torch.zeros(1, 3, 15, 64))

@@ -1,0 +1,17 @@
+"""Every kind of golden case, by method folder: how it is checked, and how its cases are found without a cases.json."""
+
+import golden_baselines
+import golden_wedgenet
+import golden_wepadim
+
+CHECKS = {
+    "baselines": golden_baselines.CHECKS,
+    "wedgenet": golden_wedgenet.CHECKS,
+    "wepadim": golden_wepadim.CHECKS,
+}
+
+# WE-PaDiM's files do not hold their seeds and shapes, so nothing can be read off them.
+KINDS = {
+    "baselines": golden_baselines.KINDS,
+    "wedgenet": dict.fromkeys(golden_wedgenet.CHECKS),
+}
