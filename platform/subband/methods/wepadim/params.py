@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from subband.errors import ParamsError
-from subband.nn.backbones import backbone_spec, check_weights
+from subband.nn.backbones import Weights, backbone_spec
 from subband.nn.smoothing import Smoothing
 from subband.nn.wavelets import MAX_LEVEL, canonical_subbands, check_wavelet, transformed_size
 
@@ -45,7 +45,7 @@ class WEPaDiMParams(BaseModel):
     backbone: str = Field(
         "resnet18", description="Frozen network: resnet18, resnet34, resnet50, wide_resnet50_2 or efficientnet_b0..b6."
     )
-    weights: str = Field(
+    weights: Weights = Field(
         "pretrained", description="pretrained (ImageNet, fetched once), random:SEED, or the path of a state dict."
     )
     framing: Literal["stretch", "crop"] = Field(
@@ -103,11 +103,6 @@ class WEPaDiMParams(BaseModel):
         name = value.replace("-", "_")
         backbone_spec(name)
         return name
-
-    @field_validator("weights")
-    @classmethod
-    def _known_weights(cls, value: str) -> str:
-        return check_weights(value)
 
     @field_validator("wavelet")
     @classmethod
