@@ -200,4 +200,5 @@ SPACE = Space(
     suggest=suggest,
     presets=PRESETS,
     about="wavelet, level, subband set, sigma and cov_reg; give several backbones to search them too",
+    smoke={"image_size": 64, "grid": 8},
 )

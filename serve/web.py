@@ -221,7 +221,7 @@ def _calibration(calibration: Calibration, options: PredictOptions) -> Calibrati
     if options.threshold is not None:
         return calibration.with_threshold(options.threshold, "given in the request")
     if options.fpr is not None:
-        return Calibration.at_fpr(calibration.good_scores, options.fpr, calibration.f1_threshold)
+        return calibration.with_fpr(options.fpr)
     return calibration
 
 

@@ -94,6 +94,22 @@ def test_the_threshold_changes_without_touching_tensors(saved):
     assert sorted(path.name for path in saved.iterdir()) == ["model.json", "model.safetensors"]
 
 
+def test_a_rule_says_how_good_scores_were_obtained():
+    scores = [float(n) for n in range(1, 100)]
+    calibration = Calibration.at_fpr(scores, 0.1, 42.0, "estimated in another way")
+    assert calibration.rule.endswith(", estimated in another way")
+    other = calibration.with_fpr(0.2)
+    assert other == Calibration.at_fpr(scores, 0.2, 42.0, "estimated in another way")
+    assert other.threshold < calibration.threshold
+
+
+def test_a_detector_saved_before_the_estimate_was_kept_left_one_out(saved):
+    calibration = json.loads((saved / "model.json").read_text())["calibration"]
+    del calibration["estimate"]
+    rewrite(saved, calibration=calibration)
+    assert load(saved).calibration.with_fpr(0.2).rule.endswith("leaving each training picture out in turn")
+
+
 @pytest.mark.parametrize("rate", [0, 1, -0.1, float("nan")])
 def test_an_impossible_rate_is_refused(rate):
     with pytest.raises(ParamsError, match="false-positive rate"):

@@ -6,6 +6,7 @@ It takes milliseconds, so that every check of the contract can be shown to pass 
 import contextlib
 import os
 import socket
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from subband.data import Preprocess, load_images
 from subband.errors import DataError, ModelError
-from subband.methods import UNCALIBRATED, Calibration, Detector, Fitted
+from subband.methods import LEAVE_ONE_OUT, UNCALIBRATED, Calibration, Detector, Fitted
 from subband.stages import Stage
 
 
@@ -67,7 +68,7 @@ class Toy:
         detector = self.build(params, runner)
         good = np.linspace(0.1, 1, len(runner.source.fit), dtype=np.float32)
         detector.calibration = Calibration.at_fpr(good.tolist(), 0.01)
-        return Fitted(detector, good)
+        return Fitted(detector, good, LEAVE_ONE_OUT)
 
     def restore(self, params, tensors, calibration, about):
         if tensors.keys() != {"mean"}:
@@ -145,7 +146,7 @@ class Crowded(Toy):
     def fit(self, params, runner):
         fitted = super().fit(params, runner)
         detector = fitted.detector
-        return Fitted(CrowdedDetector(params, detector.mean, detector.calibration, {}), fitted.good_scores)
+        return replace(fitted, detector=CrowdedDetector(params, detector.mean, detector.calibration, {}))
 
 
 class Careless(Toy):

@@ -21,11 +21,14 @@ class Fitted:
 
     Attributes:
         detector: fitted to every good picture; its calibration is provisional until the caller sets the rate.
-        good_scores: (N,) score of every training picture by a fit to all the others.
+        good_scores: (N,) score of every training picture by a fit that has not seen it.
+        estimate: how that was done, in the words that end the threshold's rule: "estimated by leaving each training picture out in
+            turn" (`LEAVE_ONE_OUT`).
     """
 
     detector: Detector
     good_scores: np.ndarray
+    estimate: str
 
 
 class Method(Protocol):

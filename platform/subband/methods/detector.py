@@ -26,6 +26,7 @@ from subband.errors import DataError, ModelError, ParamsError
 from subband.metrics import threshold_at_fpr
 
 FORMAT = 1
+LEAVE_ONE_OUT = "estimated by leaving each training picture out in turn"
 TENSORS, DESCRIPTION = "model.safetensors", "model.json"
 
 
@@ -38,6 +39,7 @@ class Calibration(BaseModel):
         threshold: the threshold in force.
         rule: how it was chosen, in words.
         f1_threshold: the threshold of the highest F1 on labelled test pictures, where there are any.
+        estimate: how `good_scores` were obtained, in the words that end the rule; detectors saved before it was kept left one out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,9 +49,16 @@ class Calibration(BaseModel):
     threshold: float
     rule: str
     f1_threshold: float | None = None
+    estimate: str = LEAVE_ONE_OUT
 
     @classmethod
-    def at_fpr(cls, good_scores: Sequence[float], fpr: float, f1_threshold: float | None = None) -> Calibration:
+    def at_fpr(
+        cls,
+        good_scores: Sequence[float],
+        fpr: float,
+        f1_threshold: float | None = None,
+        estimate: str = LEAVE_ONE_OUT,
+    ) -> Calibration:
         """Calibration for a stated false-positive rate.
 
         Raises:
@@ -65,9 +74,18 @@ class Calibration(BaseModel):
             good_scores=scores,
             fpr=fpr,
             threshold=chosen.threshold,
-            rule=f"{chosen.note}, estimated by leaving each training picture out in turn",
+            rule=f"{chosen.note}, {estimate}",
             f1_threshold=f1_threshold,
+            estimate=estimate,
         )
+
+    def with_fpr(self, fpr: float) -> Calibration:
+        """The same calibration for another false-positive rate.
+
+        Raises:
+            ParamsError: `fpr` is not between 0 and 1.
+        """
+        return self.at_fpr(self.good_scores, fpr, self.f1_threshold, self.estimate)
 
     def with_threshold(self, threshold: float, rule: str = "set by hand") -> Calibration:
         """The same calibration with another threshold."""

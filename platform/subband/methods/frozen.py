@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from subband.data import Preprocess
 from subband.errors import ParamsError
-from subband.nn.backbones import backbone_spec, check_weights
+from subband.nn.backbones import Weights, backbone_spec
 
 
 class FrozenBackboneParams(BaseModel):
@@ -35,7 +35,7 @@ class FrozenBackboneParams(BaseModel):
     backbone: str = Field(
         "resnet18", description="Frozen network: resnet18, resnet34, resnet50, wide_resnet50_2 or efficientnet_b0..b6."
     )
-    weights: str = Field(
+    weights: Weights = Field(
         "pretrained", description="pretrained (ImageNet, fetched once), random:SEED, or the path of a state dict."
     )
     framing: Literal["stretch", "crop"] = Field(
@@ -65,11 +65,6 @@ class FrozenBackboneParams(BaseModel):
         name = value.replace("-", "_")
         backbone_spec(name)
         return name
-
-    @field_validator("weights")
-    @classmethod
-    def _known_weights(cls, value: str) -> str:
-        return check_weights(value)
 
     @model_validator(mode="after")
     def _crop_fits(self) -> FrozenBackboneParams:

@@ -29,15 +29,7 @@ def load(path_or_uri: str | Path, tracking_uri: str | None = None) -> Detector:
         folder = Path(text)
     description = read_description(folder)
     method = get_method(description["method"])
-    # The weights are among the saved tensors: the file or hub that they came from need not exist here.
-    values = (
-        {**description["params"], "weights": "random:0"}
-        if "weights" in description["params"]
-        else description["params"]
-    )
-    params = make_params(method, values)
-    if "weights" in description["params"]:
-        params = params.model_copy(update={"weights": description["params"]["weights"]})
+    params = make_params(method, description["params"], restoring=True)
     detector = method.restore(
         params, read_tensors(folder), parse_calibration(description, folder), description["about"]
     )

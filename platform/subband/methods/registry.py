@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from subband.errors import ParamsError, unknown_name
 from subband.methods.base import Method
+from subband.nn.backbones import RESTORING
 
 _METHODS = {
     "wepadim": "subband.methods.wepadim:WEPADIM",
@@ -32,16 +33,21 @@ def get_method(name: str) -> Method:
     return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
 
 
-def make_params(method: Method, values: dict[str, Any]) -> Any:
+def make_params(method: Method, values: dict[str, Any], restoring: bool = False) -> Any:
     """Validated params of a method from plain values.
+
+    Args:
+        method: whose params they are.
+        values: by field; the others keep their defaults.
+        restoring: whether they come with a saved detector, so that what only fitting reads need not be there.
 
     Raises:
         ParamsError: names every wrong field as ``method.field`` with what would be right; unknown fields get near matches.
     """
-    return validated(method.params_type, values, method.name)
+    return validated(method.params_type, values, method.name, RESTORING if restoring else None)
 
 
-def validated(model: type[BaseModel], values: dict[str, Any], prefix: str) -> Any:
+def validated(model: type[BaseModel], values: dict[str, Any], prefix: str, context: Any = None) -> Any:
     """`model` made from plain values, with errors that a person can act on.
 
     Raises:
@@ -51,7 +57,7 @@ def validated(model: type[BaseModel], values: dict[str, Any], prefix: str) -> An
     if unknown:
         raise ParamsError(f"{prefix}: {unknown_name('parameter', unknown[0], model.model_fields)}")
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, context=context)
     except ValidationError as error:
         lines = []
         for problem in error.errors():

@@ -8,10 +8,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import timm
 import torch
+from pydantic import AfterValidator, ValidationInfo
 from torch import Tensor, nn
 
 from subband.errors import ModelError, ParamsError, unknown_name
@@ -106,6 +107,21 @@ def check_weights(weights: str) -> str:
     if not Path(weights).is_file():
         raise ParamsError(f"weights {weights!r} is no file; give a path, 'pretrained' or 'random:SEED'")
     return weights
+
+
+def _weights_to_read(value: str, info: ValidationInfo) -> str:
+    return value if info.context == RESTORING else check_weights(value)
+
+
+RESTORING = "restoring"
+"""Validation context of params that come with a saved detector."""
+
+Weights = Annotated[str, AfterValidator(_weights_to_read)]
+"""Type of a param that says where weights come from.
+
+It matters to fitting alone: under `RESTORING`, when the weights lie among a detector's own tensors, the file or hub that they came
+from need not be there.
+"""
 
 
 def weights_identity(backbone: str, weights: str) -> str:

@@ -39,6 +39,9 @@ def check_fit_and_score(subject: Subject) -> None:
     trained = len(subject.category.train)
     require(good.shape == (trained,), f"good_scores have shape {good.shape}, not {(trained,)}")
     require(bool(np.isfinite(good).all()), "good_scores are not finite")
+    said = fitted.detector.calibration.rule
+    require(bool(fitted.estimate), "the fit does not say how its good scores were obtained")
+    require(said.endswith(fitted.estimate), f"the rule {said!r} does not say that it was {fitted.estimate!r}")
 
 
 def check_build(subject: Subject) -> None:

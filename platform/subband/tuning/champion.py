@@ -90,7 +90,7 @@ def build_champion(
     both = len(set(labels[reported].tolist())) == 2
     best_f1 = float(f1_max(labels[reported], scores[reported])[1]) if both else None
     detector = fitted.detector
-    detector.calibration = Calibration.at_fpr(fitted.good_scores.tolist(), fpr, best_f1)
+    detector.calibration = Calibration.at_fpr(fitted.good_scores.tolist(), fpr, best_f1, fitted.estimate)
     detector.about = {
         **about,
         "category": category.name,

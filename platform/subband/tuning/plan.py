@@ -122,7 +122,7 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
     decisions: list[tuple[str, str, str]] = []
     axes = {name: tuple(values) for name, values in axes.items() if values}
     if settings.smoke:
-        settings, axes = _shrunk(settings, axes)
+        settings, axes = _shrunk(space, settings, axes)
         decisions.append(("smoke", "on", "two trials on a tiny dataset: checks the path, says nothing about quality"))
     dataset = open_dataset(settings.data)
     base = {name: values[0] for name, values in axes.items() if len(values) == 1}
@@ -252,14 +252,14 @@ def _saved(
 
 
 def _shrunk(
-    settings: SweepSettings, axes: Mapping[str, tuple[Any, ...]]
+    space: Space, settings: SweepSettings, axes: Mapping[str, tuple[Any, ...]]
 ) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
     smaller: dict[str, Any] = {"trials": min(settings.trials, 2)}
     if settings.data == "synthetic:":
         smaller["data"] = "synthetic:?train=6&test=6&size=64&categories=weave,nut"
     if settings.preset is None and settings.search == "grid":
         axes = {name: values[:2] for name, values in axes.items()}
-    return settings.model_copy(update=smaller), {"image_size": (64,), "grid": (8,), **axes}
+    return settings.model_copy(update=smaller), {**{name: (value,) for name, value in space.smoke.items()}, **axes}
 
 
 def _searched(space: Space, axes: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:

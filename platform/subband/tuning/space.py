@@ -43,12 +43,14 @@ class Space:
         suggest: define-by-run search: asks the trial for values and returns them; branches are allowed.
         presets: exact grids by name.
         about: one line for ``--help``.
+        smoke: params that make a ``--smoke`` run tiny, below what the user gives.
     """
 
     method: str
     suggest: Callable[[optuna.Trial], Point]
     presets: Mapping[str, Preset]
     about: str
+    smoke: Mapping[str, Any] = field(default_factory=dict)
 
     def preset(self, name: str) -> Preset:
         """The preset of that name.

@@ -11,7 +11,7 @@ from torch import Tensor
 from subband.data import Preprocess
 from subband.errors import DataError, ModelError
 from subband.methods.base import Fitted
-from subband.methods.detector import UNCALIBRATED, Calibration
+from subband.methods.detector import LEAVE_ONE_OUT, UNCALIBRATED, Calibration
 from subband.methods.features import IMAGES
 from subband.methods.wepadim.detector import WEPaDiMDetector, cell_scores, vectors
 from subband.methods.wepadim.gaussian import Gaussians, fit_gaussians
@@ -51,8 +51,8 @@ class WEPaDiM:
         detector, left_out = self._fitted(params, runner)
         maps = smooth_maps(cell_scores(left_out, params), detector.rows, detector.columns)
         good_scores = maps.amax(dim=(1, 2)).numpy()
-        detector.calibration = Calibration.at_fpr(good_scores.tolist(), 0.01)
-        return Fitted(detector, good_scores)
+        detector.calibration = Calibration.at_fpr(good_scores.tolist(), 0.01, estimate=LEAVE_ONE_OUT)
+        return Fitted(detector, good_scores, LEAVE_ONE_OUT)
 
     @torch.inference_mode()
     def _fitted(self, params: WEPaDiMParams, runner: Runner) -> tuple[WEPaDiMDetector, Tensor]:
