@@ -125,6 +125,19 @@ class Detector(nn.Module, abc.ABC):
             Anomaly maps (N, S, S) and image scores (N,), float32, higher is worse.
         """
 
+    @property
+    def bank_rows(self) -> int | None:
+        """Vectors in the memory bank; None for a detector without one."""
+        return None
+
+    def grid_scores(self, images: Tensor) -> Tensor | None:
+        """Distances of the grid cells (N, h, w), before upsampling and smoothing; None where there is no such step."""
+        return None
+
+    def explain(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Further maps for display by name, each (N, h, w) of any size; their values decide nothing."""
+        return {}
+
     @torch.inference_mode()
     def score(self, images: np.ndarray, batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
         """Maps (N, S, S) and scores (N,) of preprocessed pictures, uint8 (N, 3, S, S)."""
