@@ -11,6 +11,9 @@ from matplotlib.figure import Figure
 from subband.errors import ParamsError
 from subband.report import style
 
+LEAST_SPAN = 4.0  # percent
+MOST_NAMES = 6
+
 
 def value_curves(
     columns: Sequence[str],
@@ -55,25 +58,49 @@ def value_curves(
 
 def _over_values(axes: Axes, columns: Sequence[str], lines: Mapping[str, Sequence[float]], mean: str) -> None:
     places = np.arange(len(columns))
-    for name, line in lines.items():
-        values = 100 * np.asarray(line, dtype=np.float64)
-        if name == mean:
-            axes.plot(places, values, color=style.BLUE, marker="o", linewidth=2.2, markersize=5, zorder=3)
-            for place, value in zip(places, values, strict=True):
-                if np.isfinite(value):
-                    offset = (0, 6)
-                    axes.annotate(
-                        f"{value:.2f}", (place, value), offset, textcoords="offset points", ha="center",
-                        fontsize=style.SMALL, color=style.BLUE,
-                    )  # fmt: skip
-        else:
+    percents = {name: 100 * np.asarray(line, dtype=np.float64) for name, line in lines.items()}
+    everything = np.concatenate(list(percents.values()))
+    if not np.isfinite(everything).any():
+        style.message(axes, "undefined on these test pictures")
+        return
+    low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
+    # Differences of a tenth of a percent shall look small.
+    spare = max(LEAST_SPAN - (high - low), 0.12 * (high - low)) / 2
+    low, high = low - spare, high + spare
+    for name, values in percents.items():
+        if name != mean:
             axes.plot(places, values, color=style.GREY, marker=".", linewidth=0.8, alpha=0.6)
+    values = percents[mean]
+    axes.plot(places, values, color=style.BLUE, marker="o", linewidth=2.2, markersize=5, zorder=3)
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+    for place, value in zip(places, values, strict=True):
+        if np.isfinite(value):
             axes.annotate(
-                name, (places[-1], values[-1]), (4, 0), textcoords="offset points", va="center", fontsize=style.SMALL - 1,
-                color=style.GREY,
+                f"{value:.2f}", (float(place), value), (0, 9), textcoords="offset points", ha="center",
+                fontsize=style.SMALL, color=style.BLUE, bbox=box,
             )  # fmt: skip
+    for height, words in _end_labels({n: v[-1] for n, v in percents.items() if n != mean}, 0.05 * (high - low)):
+        axes.annotate(
+            words, (float(places[-1]), height), (6, 0), textcoords="offset points", va="center",
+            fontsize=style.SMALL - 1, color=style.GREY,
+        )  # fmt: skip
     axes.set_xticks(places, [column.rsplit("=", 1)[-1] for column in columns])
-    axes.margins(x=0.18, y=0.12)
+    axes.set_xlim(-0.3, len(columns) - 1 + 0.3 + 0.12 * len(columns))
+    axes.set_ylim(low, high)
+
+
+def _end_labels(ends: Mapping[str, float], near: float) -> list[tuple[float, str]]:
+    """Names at the ends of the lines; of many lines only the lowest and the highest, and close ones in one label."""
+    ordered = sorted((value, name) for name, value in ends.items() if np.isfinite(value))
+    if len(ordered) > MOST_NAMES:
+        ordered = [ordered[0], ordered[-1]]
+    groups: list[list[tuple[float, str]]] = []
+    for entry in ordered:
+        if groups and entry[0] - groups[-1][-1][0] < near:
+            groups[-1].append(entry)
+        else:
+            groups.append([entry])
+    return [(float(np.mean([value for value, _ in group])), ", ".join(name for _, name in group)) for group in groups]
 
 
 def _one_value(axes: Axes, lines: Mapping[str, Sequence[float]], mean: str) -> None:
