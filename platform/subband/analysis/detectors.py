@@ -14,7 +14,7 @@ A saved detector belongs to one category; with several, ``{category}`` in its na
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +68,25 @@ def parse_detectors(texts: Sequence[str], data: str) -> tuple[DetectorSpec, ...]
     if twice := next((text for text in texts if texts.count(text) > 1), None):
         raise ParamsError(f"the detector {twice!r} is given twice")
     specs = [_parse(text, data) for text in texts]
-    labels = [spec.label for spec in specs]
+    labels = [_label(spec, specs) for spec in specs]
     # Two folders of one name are told apart by all that was written.
     return tuple(
-        spec if labels.count(spec.label) == 1 else DetectorSpec(spec.text, spec.text, spec.method, spec.values)
-        for spec in specs
+        replace(spec, label=label if labels.count(label) == 1 else spec.text)
+        for spec, label in zip(specs, labels, strict=True)
     )
+
+
+def _label(spec: DetectorSpec, specs: Sequence[DetectorSpec]) -> str:
+    """The method and what sets it apart: params that all detectors of the method share are left out."""
+    peers = [each for each in specs if each.method == spec.method]
+    if spec.method is None or len(peers) == 1:
+        return spec.label
+    own = {n: v for n, v in spec.values.items() if any(peer.values.get(n) != v for peer in peers)}
+    return _worded(spec.method, own)
+
+
+def _worded(method: str, values: Mapping[str, Any]) -> str:
+    return " ".join([method, *(f"{name}={value}" for name, value in values.items())])
 
 
 def _parse(text: str, data: str) -> DetectorSpec:
@@ -84,7 +97,7 @@ def _parse(text: str, data: str) -> DetectorSpec:
         values = dict(_pair(text, part) for part in rest.split(",") if colon)
         method = get_method(name)
         make_params(method, {**default_weights(method, data), **values})
-        return DetectorSpec(text, " ".join([name, *(f"{n}={v}" for n, v in values.items())]), name, values)
+        return DetectorSpec(text, _worded(name, values), name, values)
     folder = Path(text).expanduser()
     if PLACE not in text and not folder.is_dir():
         if "/" in text:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import signal
+import sys
 import time
 import uuid
 import warnings
@@ -58,7 +60,9 @@ def analysis_job(
     Returns:
         Exit status: 0 done, 1 failed in whole or in part, 130 interrupted (nothing is kept).
     """
-    console = Console(highlight=False, soft_wrap=True)
+    # A log file has no width; tables with the detectors' names need more than rich's 80 columns.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+    console = Console(highlight=False, soft_wrap=True, width=width)
     with _job_process(console):
         try:
             settings = parse_settings(settings_type, description, argv, positional, method)
