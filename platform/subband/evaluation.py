@@ -86,11 +86,25 @@ class Scorer:
             self._masks[preprocess] = load_masks(self.truth.samples, preprocess)
         return self._masks[preprocess]
 
+    def judge(self, maps: np.ndarray, scores: np.ndarray, preprocess: Preprocess) -> tuple[dict[str, float], list[str]]:
+        """Metrics on the reported samples, and notes, of maps and scores that no chain made: a saved detector's, for instance.
+
+        Args:
+            maps: (M, S, S) in the preprocessed frame.
+            scores: (M,).
+            preprocess: the frame.
+        """
+        notes = self._vanished(preprocess)
+        return self._metrics("report", maps, scores, preprocess, notes), notes
+
+    def _vanished(self, preprocess: Preprocess) -> list[str]:
+        vanished = self.masks(preprocess).vanished
+        return [f"the masks of {len(vanished)} defective samples are empty in the inspected frame"] if vanished else []
+
     def _compute(self, upstream: Upstream, preprocess: Preprocess) -> Chunk:
         scored = upstream()
         maps, scores = scored.array("maps"), scored.array("scores")
-        vanished = self.masks(preprocess).vanished
-        notes = [f"the masks of {len(vanished)} defective samples are empty in the inspected frame"] if vanished else []
+        notes = self._vanished(preprocess)
         results = {"choose": self._metrics("choose", maps, scores, preprocess, notes)}
         same = self.truth.report == self.truth.choose
         results["report"] = results["choose"] if same else self._metrics("report", maps, scores, preprocess, notes)

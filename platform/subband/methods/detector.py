@@ -160,6 +160,19 @@ class Detector(nn.Module, abc.ABC):
         outside = (tensor for name, tensor in self.state_dict().items() if name.partition(".")[0] not in self.frozen)
         return sum(tensor.nbytes for tensor in outside)
 
+    @property
+    def bank_rows(self) -> int | None:
+        """Vectors in the memory bank; None for a detector without one."""
+        return None
+
+    def grid_scores(self, images: Tensor) -> Tensor | None:
+        """Distances of the grid cells (N, h, w), before upsampling and smoothing; None where there is no such step."""
+        return None
+
+    def explain(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Further maps for display by name, each (N, h, w) of any size; their values decide nothing."""
+        return {}
+
     @torch.inference_mode()
     def score(self, images: np.ndarray, batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
         """Maps (N, S, S) and scores (N,) of preprocessed pictures, uint8 (N, 3, S, S)."""

@@ -6,6 +6,7 @@ MLflow itself (seconds to import) is loaded when it is first needed, so importin
 from subband.tracking.download import download_model, read_model_file
 from subband.tracking.push import Pushed, push
 from subband.tracking.registry import Champion, list_champions, register_champion
+from subband.tracking.report_run import ReportFile, log_report
 from subband.tracking.sweep_file import DatasetInfo, SweepInfo
 from subband.tracking.sweep_log import SweepLog
 from subband.tracking.uri import TrackingTarget, comparison_url, experiment_url, resolve_tracking, ui_command, ui_url
@@ -14,6 +15,7 @@ __all__ = [
     "Champion",
     "DatasetInfo",
     "Pushed",
+    "ReportFile",
     "SweepInfo",
     "SweepLog",
     "TrackingTarget",
@@ -21,6 +23,7 @@ __all__ = [
     "download_model",
     "experiment_url",
     "list_champions",
+    "log_report",
     "push",
     "read_model_file",
     "register_champion",

@@ -21,6 +21,7 @@ from pathlib import Path
 from subband.errors import SubbandError
 from subband.tracking.push import push
 from subband.tracking.registry import list_champions
+from subband.tracking.report_run import REPORT_FILE_NAME, log_report
 from subband.tracking.uri import comparison_url, resolve_tracking, ui_command, ui_url
 
 
@@ -28,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for an error that is the user's to mend)."""
     parser = argparse.ArgumentParser(prog="python -m subband.tracking", description="Commands about MLflow tracking.")
     commands = parser.add_subparsers(dest="command", required=True)
-    pushing = commands.add_parser("push", help="write a sweep's folder to MLflow, as far as it is not there yet")
-    pushing.add_argument("folder", type=Path, metavar="SWEEP_DIR", help="the sweep's folder (it has a sweep.json)")
+    pushing = commands.add_parser("push", help="write a sweep's or an analysis's folder to MLflow, as far as it is missing")
+    pushing.add_argument("folder", type=Path, metavar="DIR", help="the folder (it has a sweep.json or a report.json)")
     pushing.add_argument("--tracking-uri", metavar="URI", help="where to (default: where the sweep logged)")
     listing = commands.add_parser("champions", help="list the registered champions")
     listing.add_argument(
@@ -50,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _push(folder: Path, uri: str | None) -> list[str]:
+    if (folder / REPORT_FILE_NAME).is_file():
+        report = log_report(folder, uri)
+        return [f"{report.target.uri} has the analysis and its {report.files} files: run {report.run_id}"]
     done = push(folder, uri)
     lines = [
         f"{done.target.uri} has all {done.trials} trials ({done.new_trials} new) and {done.files} figures and reports",

@@ -39,7 +39,7 @@ def parse(
     axes_model: Any = create_model(  # type: ignore[call-overload]
         "Params",
         **{
-            name: (_several(field), Field((), description=field.description))
+            name: (several(field), Field((), description=field.description))
             for name, field in params_model.model_fields.items()
         },
     )
@@ -73,7 +73,7 @@ def parse(
     return settings, {name: tuple(values) for name, values in axes.model_dump().items() if values}
 
 
-def _several(field: Any) -> Any:
+def several(field: Any) -> Any:
     """Type of a flag that takes any number of a param's values; its help shows the param's own default."""
     default = str(field.default) if field.default is not None else "none"
     # The bare type: ranges are checked by the params model, whose message names the field and not a Python location.

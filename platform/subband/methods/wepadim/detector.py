@@ -72,9 +72,13 @@ class WEPaDiMDetector(Detector):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Anomaly maps (N, S, S) and scores (N,) of images (N, 3, S, S) in [0, 1]."""
+        maps = smooth_maps(self.grid_scores(images), self.rows, self.columns)
+        return maps, maps.amax(dim=(1, 2))
+
+    def grid_scores(self, images: Tensor) -> Tensor:
+        """Distance of every grid cell (N, side, side) from its Gaussian."""
         gaussians = Gaussians(self.mean, self.basis, self.variances)
         squared = gaussians.squared_distances(
             vectors(([maps] for maps in self.backbone(images)), self.params), self.params.regularisation
         )
-        maps = smooth_maps(cell_scores(squared, self.params), self.rows, self.columns)
-        return maps, maps.amax(dim=(1, 2))
+        return cell_scores(squared, self.params)

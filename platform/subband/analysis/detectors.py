@@ -1,0 +1,167 @@
+"""What an analysis works on: a saved detector, a registered one, or a method that is fitted now.
+
+=============================================  ================================================================
+written as                                     meaning
+=============================================  ================================================================
+``models:/NAME@champion``, ``runs:/RUN/NAME``  a registered detector
+``runs/my-sweep/champions/weave``              the folder of a saved detector
+``METHOD``, ``METHOD:sigma=2,wavelet=haar``    fitted now to the category's good training pictures, through the stages
+=============================================  ================================================================
+
+A saved detector belongs to one category; with several, ``{category}`` in its name or folder stands for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from subband.analysis.settings import Source
+from subband.data import Category, Split, fingerprint
+from subband.errors import ModelError, ParamsError, unknown_name
+from subband.evaluation import split_runner
+from subband.methods import Detector, Method, get_method, list_methods, load, make_params
+from subband.stages import Runner, Store
+
+REGISTRY = ("models:/", "runs:/")
+PLACE = "{category}"
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """One detector as the user named it.
+
+    Attributes:
+        text: as written.
+        label: short and unique among the analysis's detectors.
+        method: to be fitted now; None for a saved detector.
+        values: the params given for it.
+    """
+
+    text: str
+    label: str
+    method: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """A detector that is ready, and what a reader must know about it."""
+
+    detector: Detector
+    notes: tuple[str, ...]
+
+
+def parse_detectors(texts: Sequence[str], data: str) -> tuple[DetectorSpec, ...]:
+    """The detectors that the user named; every method with its defaults if none was named.
+
+    Args:
+        texts: as in the table of this module.
+        data: the dataset's URI; on the embedded data a method's weights are ``random:0`` unless given.
+
+    Raises:
+        ParamsError: no such method or folder, an illegal param, or a detector given twice.
+    """
+    texts = tuple(texts) or list_methods()
+    if twice := next((text for text in texts if texts.count(text) > 1), None):
+        raise ParamsError(f"the detector {twice!r} is given twice")
+    specs = [_parse(text, data) for text in texts]
+    labels = [_label(spec, specs) for spec in specs]
+    # Two folders of one name are told apart by all that was written.
+    return tuple(
+        replace(spec, label=label if labels.count(label) == 1 else spec.text)
+        for spec, label in zip(specs, labels, strict=True)
+    )
+
+
+def _label(spec: DetectorSpec, specs: Sequence[DetectorSpec]) -> str:
+    """The method and what sets it apart: params that all detectors of the method share are left out."""
+    peers = [each for each in specs if each.method == spec.method]
+    if spec.method is None or len(peers) == 1:
+        return spec.label
+    own = {n: v for n, v in spec.values.items() if any(peer.values.get(n) != v for peer in peers)}
+    return _worded(spec.method, own)
+
+
+def _worded(method: str, values: Mapping[str, Any]) -> str:
+    return " ".join([method, *(f"{name}={value}" for name, value in values.items())])
+
+
+def _parse(text: str, data: str) -> DetectorSpec:
+    if text.startswith(REGISTRY):
+        return DetectorSpec(text, text.split("/", 1)[1])
+    name, colon, rest = text.partition(":")
+    if name in list_methods():
+        values = dict(_pair(text, part) for part in rest.split(",") if colon)
+        method = get_method(name)
+        make_params(method, {**default_weights(method, data), **values})
+        return DetectorSpec(text, _worded(name, values), name, values)
+    folder = Path(text).expanduser()
+    if PLACE not in text and not folder.is_dir():
+        if "/" in text:
+            raise ParamsError(f"detector {text!r}: there is no such folder")
+        raise ParamsError(
+            f"detector {unknown_name('method', name, list_methods())}; "
+            "or give the folder of a saved detector, or models:/NAME@champion"
+        )
+    # Absolute, because workers may have another current folder.
+    return DetectorSpec(str(folder.absolute()), folder.name if folder.name != PLACE else text)
+
+
+def _pair(text: str, part: str) -> tuple[str, str]:
+    name, equals, value = part.partition("=")
+    if not equals or not name.strip():
+        raise ParamsError(f"detector {text!r}: {part!r} is not NAME=VALUE; write METHOD:sigma=2,wavelet=haar")
+    return name.strip(), value.strip()
+
+
+def default_weights(method: Method, data: str) -> dict[str, str]:
+    """``random:0`` for a method with weights on the embedded data, which needs no download; else nothing."""
+    demo = data.strip().startswith("synthetic:") and "weights" in method.params_type.model_fields
+    return {"weights": "random:0"} if demo else {}
+
+
+def category_runner(category: Category, store: Store | None) -> Runner:
+    """The runner of a sweep under selection=test or holdout on this category: their stages are found in the store."""
+    fit, query = (tuple(sample.image for sample in samples) for samples in (category.train, category.test))
+    names = tuple(tuple(sample.name for sample in samples) for samples in (category.train, category.test))
+    return split_runner(Split(fit, query, *names), store)
+
+
+def obtain(spec: DetectorSpec, category: Category, source: Source) -> Obtained:
+    """The detector of one category, in eval mode on the CPU.
+
+    Args:
+        spec: from `parse_detectors`.
+        category: its samples; a method is fitted to the good training pictures.
+        source: the dataset, the stages and the registry.
+
+    Raises:
+        ModelError: nothing usable is saved there, or it was fitted to another category.
+        TrackingError: the registry has no such model.
+        DataError: the category cannot be learnt from.
+    """
+    if spec.method is not None:
+        method = get_method(spec.method)
+        weights = default_weights(method, source.data)
+        params = make_params(method, {**weights, **spec.values})
+        detector = method.fit(params, category_runner(category, source.store())).detector
+        detector.about = {**detector.about, "category": category.name}
+        demo = weights and "weights" not in spec.values
+        return Obtained(
+            detector.eval(), ("weights random:0: an untrained network, for the demonstration",) if demo else ()
+        )
+    place = spec.text.replace(PLACE, category.name)
+    detector = load(place, source.tracking_uri)
+    belongs = detector.about.get("category")
+    if belongs is not None and belongs != category.name:
+        raise ModelError(
+            f"{place} was fitted to the category {belongs!r} and cannot judge {category.name!r}; give a detector of "
+            f"{category.name!r}, write {PLACE} where its name stands, or add ?categories={belongs} to the dataset"
+        )
+    learnt = detector.about.get("training_fingerprint")
+    other = learnt is not None and learnt != fingerprint(category.train, include_labels=True)
+    note = f"{spec.label} was fitted to other training pictures than those of this dataset's {category.name}"
+    return Obtained(detector.eval(), (note,) if other else ())

@@ -1,0 +1,89 @@
+"""Settings that every analysis has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from subband.data import Category, Dataset, open_dataset
+from subband.errors import ParamsError
+from subband.home import home
+from subband.stages import DEFAULT_BUDGET_GB, Store
+
+SMOKE_DATA = "synthetic:?train=6&test=8&size=64&categories=weave,nut"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a worker finds pictures, shared stages and registered detectors.
+
+    Attributes:
+        data: dataset URI, absolute.
+        store_folder: of the stage store, absolute.
+        store_gb: its budget.
+        tracking_uri: the registry; None for the default.
+    """
+
+    data: str
+    store_folder: Path
+    store_gb: float = DEFAULT_BUDGET_GB
+    tracking_uri: str | None = None
+
+    def store(self) -> Store:
+        """The store, opened.
+
+        Raises:
+            StoreError: it cannot be used.
+        """
+        return Store(self.store_folder, self.store_gb)
+
+    def category(self, name: str) -> Category:
+        """The samples of one category."""
+        return open_dataset(self.data).category(name)
+
+
+class AnalysisSettings(BaseModel):
+    """What is analysed, and where results go."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str = Field(
+        "synthetic:",
+        description="Dataset URI: synthetic:, mvtec:PATH, visa:PATH; add ?categories=a,b for some categories only.",
+    )
+    out: Path | None = Field(
+        None, description="Folder of the results, which must not exist; by default HOME/analysis/NAME."
+    )
+    name: str | None = Field(
+        None, description="Name of the results and of the MLflow run; by default made from the time."
+    )
+    workers: int | None = Field(None, ge=1, description="Categories at a time; by default one per CPU of the cluster.")
+    store: Path | None = Field(None, description="Folder of the stage store, on every node; by default HOME/store.")
+    store_gb: float = Field(
+        DEFAULT_BUDGET_GB, gt=0, description="Size of the store, GB, beyond which old stages are removed."
+    )
+    tracking_uri: str | None = Field(None, description="MLflow tracking URI; by default sqlite in HOME.")
+    experiment: str | None = Field(None, description="MLflow experiment; by default analysis/DATASET.")
+    smoke: bool = Field(False, description="A tiny run that goes through every step in seconds.")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str | None) -> str | None:
+        if value is not None and not value.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise ParamsError(f"{value!r}: use letters, digits, '-', '_' and '.'")
+        return value
+
+    def dataset(self) -> Dataset:
+        """The dataset, opened; a tiny one in a smoke run that names no other.
+
+        Raises:
+            DataError: it cannot be opened.
+        """
+        return open_dataset(SMOKE_DATA if self.smoke and self.data == "synthetic:" else self.data)
+
+    def source(self) -> Source:
+        """What workers need to open the data, the store and the registry."""
+        folder = (self.store or home() / "store").expanduser().absolute()
+        return Source(self.dataset().uri, folder, self.store_gb, self.tracking_uri)

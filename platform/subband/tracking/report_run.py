@@ -1,0 +1,153 @@
+"""A finished analysis as one MLflow run. The results' folder holds all that is logged, so that it can be logged later too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from subband.errors import TrackingError
+from subband.tracking.connection import answering, connect
+from subband.tracking.naming import flat_params, legal_key, legal_tags
+from subband.tracking.sweep_file import DatasetInfo
+from subband.tracking.uri import TrackingTarget, resolve_tracking
+
+REPORT_FILE_NAME = "report.json"
+_BATCH = 100
+_DIGEST_LENGTH = 12
+
+
+class ReportFile(BaseModel):
+    """The content of ``report.json``.
+
+    Attributes:
+        report_id: finds the run again, in any MLflow.
+        experiment: that holds the run.
+        run_name: the run's name.
+        dataset: what was analysed.
+        params: what was asked.
+        points: (name, value, step) of every number.
+        tags: what a reader must know.
+        tracking_uri: where it was to be logged; `log_report` goes there unless told otherwise.
+        artifact_root: see `TrackingTarget`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = 1
+    report_id: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    experiment: str = Field(min_length=1, max_length=500)
+    run_name: str = Field(min_length=1)
+    dataset: DatasetInfo
+    params: dict[str, Any] = {}
+    points: list[tuple[str, float, int]] = []
+    tags: dict[str, str] = {}
+    tracking_uri: str
+    artifact_root: str | None = None
+
+
+@dataclass(frozen=True)
+class LoggedReport:
+    """Where an analysis was logged."""
+
+    target: TrackingTarget
+    run_id: str
+    experiment_id: str
+    files: int
+
+
+def log_report(folder: Path, tracking_uri: str | None = None) -> LoggedReport:
+    """Log the results in a folder, as far as they are not there yet; repeating it changes nothing.
+
+    Args:
+        folder: of an analysis, with its ``report.json``.
+        tracking_uri: where to; by default where the analysis was to be logged.
+
+    Raises:
+        TrackingError: the folder is not an analysis's, or MLflow does not answer or refuses something; the folder is
+            untouched, and this may be called again.
+    """
+    try:
+        report = ReportFile.model_validate_json((folder / REPORT_FILE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, ValidationError) as error:
+        raise TrackingError(f"{folder} holds no readable {REPORT_FILE_NAME} of an analysis: {error}") from error
+    target = TrackingTarget(report.tracking_uri, report.artifact_root, "where the analysis was to be logged")
+    if tracking_uri:
+        target = resolve_tracking(tracking_uri, folder)
+    with answering(target):
+        return _log(folder, report, target)
+
+
+def _log(folder: Path, report: ReportFile, target: TrackingTarget) -> LoggedReport:
+    from mlflow.entities import Dataset, DatasetInput, Metric, Param
+
+    from subband.tracking.writer import source_commit
+
+    client = connect(target)
+    experiment_id = _experiment(client, report.experiment, target)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    query = f"tags.`report_id` = '{report.report_id}'"
+    for run in client.search_runs([experiment_id], query):
+        if run.info.status == "FINISHED":
+            return LoggedReport(target, str(run.info.run_id), experiment_id, len(files))
+        client.delete_run(run.info.run_id)  # its writer died or was cut off half-way
+    tags = {"role": "analysis", "report_id": report.report_id, "dataset": report.dataset.name, **report.tags}
+    if commit := source_commit():
+        tags["mlflow.source.git.commit"] = commit
+    created = client.create_run(experiment_id, tags=legal_tags(tags), run_name=report.run_name)
+    run_id = str(created.info.run_id)
+    try:
+        now = int(created.info.start_time)
+        metrics = [Metric(legal_key(name), value, now, step) for name, value, step in report.points]
+        params = [Param(key, value) for key, value in flat_params(report.params).items()]
+        for start in range(0, max(len(metrics), len(params)), _BATCH):
+            part = slice(start, start + _BATCH)
+            client.log_batch(run_id, metrics=metrics[part], params=params[part])
+        dataset = Dataset(
+            name=report.dataset.name[:500],
+            digest=report.dataset.digest[:_DIGEST_LENGTH],
+            source_type="subband",
+            source=json.dumps({"uri": report.dataset.source}),
+            schema=json.dumps({"categories": list(report.dataset.categories)}),
+        )
+        client.log_inputs(run_id, [DatasetInput(dataset=dataset, tags=[])])
+        client.log_artifacts(run_id, str(folder))
+    except BaseException:
+        _give_up(client, run_id)
+        raise
+    client.set_terminated(run_id, "FINISHED")
+    return LoggedReport(target, run_id, experiment_id, len(files))
+
+
+def _give_up(client: Any, run_id: str) -> None:
+    """Mark a half-written run, if MLflow still listens; the next attempt replaces it either way."""
+    try:
+        client.set_terminated(run_id, "FAILED")
+    except Exception:
+        return
+
+
+def _experiment(client: Any, name: str, target: TrackingTarget) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]
+        location = f"{target.artifact_root}/{digest}" if target.artifact_root else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"experiment {name!r} was deleted in MLflow; give another --experiment, "
+            f"or restore it: mlflow experiments restore --experiment-id {found.experiment_id}"
+        )
+    return str(found.experiment_id)
