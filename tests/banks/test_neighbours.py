@@ -4,9 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subband.banks import Neighbours, Rows, nearest, nearest_in_prefixes
+from subband.banks import Neighbours, nearest, nearest_in_prefixes
 from subband.banks import neighbours as module
-from subband.errors import DataError, ParamsError
 
 
 def brute_force(queries, bank, neighbours, query_group=None, bank_group=None):

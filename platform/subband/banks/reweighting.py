@@ -26,7 +26,9 @@ def reweighted_scores(queries: Tensor, found: Neighbours, bank: Vectors, support
         ParamsError: `support` is below 2, or shapes do not fit.
     """
     if support < 2:
-        raise ParamsError(f"re-weighting by {support} bank rows makes every score 0; use at least 2 (PatchCore: 9), or none")
+        raise ParamsError(
+            f"re-weighting by {support} bank rows makes every score 0; use at least 2 (PatchCore: 9), or none"
+        )
     images, positions, _ = queries.shape
     if found.indices.numel() % (images * positions):
         raise ParamsError(

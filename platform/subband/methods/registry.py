@@ -12,6 +12,8 @@ from subband.methods.base import Method
 from subband.nn.backbones import RESTORING
 
 _METHODS = {
+    "patchcore": "subband.methods.patchcore.method:PATCHCORE",
+    "wedgenet": "subband.methods.wedgenet.method:WEDGENET",
     "wepadim": "subband.methods.wepadim:WEPADIM",
 }
 

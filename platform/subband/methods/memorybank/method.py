@@ -1,0 +1,170 @@
+"""The method interface of every memory-bank method: a subclass says how pictures become vectors, and no more."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from subband.banks import Rows
+from subband.banks.neighbours import nearest
+from subband.banks.reweighting import reweighted_scores
+from subband.banks.sizes import coreset_size
+from subband.data import Preprocess
+from subband.errors import DataError, ModelError
+from subband.methods.base import Fitted
+from subband.methods.detector import UNCALIBRATED, Calibration
+from subband.methods.memorybank.detector import MemoryBankDetector
+from subband.methods.memorybank.embedding import Embedding
+from subband.methods.memorybank.params import MemoryBankParams
+from subband.methods.memorybank.scoring import cell_scores, highest_cells, maps_and_scores, operators
+from subband.methods.memorybank.stages import bank_chain, selection_chain
+from subband.nn.backbones import Backbone, built_backbone
+from subband.stages import Chain, Entry, Runner
+
+AnyParams = TypeVar("AnyParams", bound=MemoryBankParams)
+
+BANK = "search.bank"
+LEFT_OUT = "estimated by scoring each training picture against the bank without its own vectors"
+
+
+class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
+    """A method whose detector keeps some vectors of good pictures.
+
+    Life cycle: see `Method`. A subclass names itself and its params, and gives `embedding` for the stages and `embedder` for the
+    detector: two forms of one computation, which the parity gate of every champion compares.
+    """
+
+    name: str
+    params_type: type[AnyParams]
+
+    @abc.abstractmethod
+    def embedding(self, params: AnyParams) -> Embedding:
+        """The stages from pictures to vectors."""
+
+    @abc.abstractmethod
+    def embedder(self, params: AnyParams, backbone: Backbone) -> nn.Module:
+        """The network from images (N, 3, S, S) to vectors (N, P, D)."""
+
+    def preprocess(self, params: AnyParams) -> Preprocess:
+        """How these params frame a picture."""
+        return params.preprocess()
+
+    def chain(self, params: AnyParams, fitted: int, scored: int) -> tuple[Chain, str]:
+        """The stages, and the size of the bank.
+
+        Raises:
+            DataError: fewer than two training pictures: none could be scored against the vectors of the others.
+            ParamsError: the ratio leaves no vector (mode=reference keeps at least one, as WEDGE-Net's published code does).
+        """
+        if fitted < 2:
+            raise DataError(
+                f"{self.name} needs at least 2 good training pictures, to score each by the others; there is {fitted}"
+            )
+        vectors = fitted * params.grid_side() ** 2
+        kept = coreset_size(vectors, ratio=params.ratio, at_least_one=params.mode == "reference")
+        return bank_chain(self.embedding(params), params), f"bank of {kept} of {vectors} vectors"
+
+    def build(self, params: AnyParams, runner: Runner) -> MemoryBankDetector:
+        """The detector that `fit` gives, not calibrated."""
+        return self._detector(params, self._bank(params, runner)[0])
+
+    def fit(self, params: AnyParams, runner: Runner) -> Fitted:
+        """The detector of the whole bank; each good picture is scored against the bank without its own vectors."""
+        bank, picture_M = self._bank(params, runner)
+        scores = self._good_scores(params, runner, bank, picture_M)
+        detector = self._detector(params, bank)
+        detector.calibration = Calibration.at_fpr(scores.tolist(), 0.01, estimate=LEFT_OUT)
+        return Fitted(detector, scores, LEFT_OUT)
+
+    def restore(
+        self, params: AnyParams, tensors: Mapping[str, Tensor], calibration: Calibration, about: Mapping[str, Any]
+    ) -> MemoryBankDetector:
+        """The detector that was saved with these tensors.
+
+        Raises:
+            ModelError: a tensor is missing or does not fit the params.
+        """
+        bank = tensors.get(BANK)
+        if bank is None or bank.ndim != 2 or len(bank) == 0:
+            raise ModelError(f"the saved tensors are not those of a {self.name} detector: they hold no bank (M, D)")
+        if bank.shape[1] != params.channels():
+            raise ModelError(
+                f"the saved bank has vectors of {bank.shape[1]} numbers, these params make vectors of {params.channels()}: the "
+                "bank belongs to another backbone, or to other features"
+            )
+        detector = MemoryBankDetector(
+            self.name, params, self.embedder(params, Backbone(params.backbone, None)), bank, calibration, about
+        )
+        try:
+            detector.load_state_dict(dict(tensors))
+        except RuntimeError as error:
+            raise ModelError(
+                f"the saved tensors are not those of a {self.name} detector with these params: {error}"
+            ) from error
+        return detector
+
+    def _detector(self, params: AnyParams, bank: Tensor) -> MemoryBankDetector:
+        backbone = built_backbone(params.backbone, params.weights)
+        return MemoryBankDetector(self.name, params, self.embedder(params, backbone), bank, UNCALIBRATED, {}).eval()
+
+    def _fit_rows(self, params: AnyParams, runner: Runner) -> Rows:
+        embedding, values = self.embedding(params), params.model_dump()
+        names = [stage.name for stage in embedding.stages]
+
+        def upstream(stage: str | None = None, /) -> Entry:
+            end = len(names) if stage is None else names.index(stage) + 1
+            return runner.run(embedding.stages[:end], values)
+
+        return embedding.rows(upstream, params, "fit")
+
+    def _bank(self, params: AnyParams, runner: Runner) -> tuple[Tensor, Tensor]:
+        """Vectors (M, D) of the bank, and the number (M,) of the picture that each comes from."""
+        rows = self._fit_rows(params, runner)
+        selection = selection_chain(self.embedding(params), params)
+        picks = torch.arange(len(rows))
+        if selection:
+            picks = torch.tensor(runner.run(selection, params.model_dump()).array("picks"))
+        return rows.take(picks), picks // params.grid_side() ** 2
+
+    @torch.inference_mode()
+    def _good_scores(self, params: AnyParams, runner: Runner, bank: Tensor, picture_M: Tensor) -> np.ndarray:
+        rows = self._fit_rows(params, runner)
+        pictures, cells = len(runner.source.fit), params.grid_side() ** 2
+        found = nearest(
+            rows,
+            bank,
+            neighbours=params.neighbours,
+            query_group=torch.arange(pictures).repeat_interleave(cells),
+            bank_group=picture_M,
+        )
+        cell_NP = cell_scores(found.distances, params.distance).reshape(pictures, cells)
+        known = torch.isfinite(cell_NP).all(dim=1)
+        if not known.any():
+            raise DataError(
+                f"the bank of {len(bank)} vectors comes from too few training pictures to score any of them by the others; choose "
+                "a larger ratio"
+            )
+        smoothing = operators(params.grid_side(), params.image_size, params.sigma)
+        _, scores = maps_and_scores(cell_NP[known], *smoothing, params.image_score)
+        if params.reweight:
+            scores = torch.cat(
+                [
+                    reweighted_scores(
+                        rows.take([cell])[:, None],
+                        nearest(rows.take([cell]), others := bank[picture_M != cell // cells]),
+                        others,
+                        params.reweight,
+                    )
+                    for cell in highest_cells(cell_NP)[known].tolist()
+                ]
+            )
+        every = torch.empty(pictures)
+        every[known] = scores
+        # A picture without which the bank is (nearly) empty is as far from it as any.
+        every[~known] = scores.amax()
+        return every.numpy()

@@ -1,0 +1,101 @@
+"""Params that every memory-bank method shares: which vectors are kept, and how distances become maps and scores."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from subband.errors import ParamsError
+from subband.methods.frozen import FrozenBackboneParams
+from subband.nn.backbones import Tap, backbone_spec
+
+CoresetStart = Literal["first", "approximate", "norms"]
+LAYERS = ("layer2", "layer3")
+
+
+class MemoryBankParams(FrozenBackboneParams):
+    """Base of the params of memory-bank methods; their vectors come from layer2 and layer3 of a ResNet."""
+
+    coreset: Literal["greedy", "random"] = Field(
+        "greedy",
+        description="greedy: k-center, each pick the vector farthest from those before. random: the first of one permutation.",
+    )
+    ratio: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the training vectors that the bank keeps, above 0 and up to 1 (all). Smaller ratios are prefixes of "
+        "larger ones, so they cost nothing beside them.",
+    )
+    coreset_start: CoresetStart = Field(
+        "first",
+        description="How greedy selection starts. first: with vector 0 (WEDGE-Net). approximate: far from ten random vectors on "
+        "average (PatchCore). norms: from the norms of the distance matrix's rows (PatchCore's exact form, slow).",
+    )
+    coreset_seed: int = Field(
+        0, ge=0, lt=2**63, description="Seed of the random subset, of the ten vectors and of the projection."
+    )
+    projection: Literal["none", "linear128", "sparse_jl"] = Field(
+        "none",
+        description="Space in which the greedy selection measures distances: the vectors themselves, a random linear map to 128 "
+        "numbers, or a sparse Johnson-Lindenstrauss map. The bank keeps whole vectors.",
+    )
+    neighbours: int = Field(
+        1, ge=1, le=50, description="A cell's score is the mean over this many nearest bank vectors."
+    )
+    distance: Literal["euclidean", "squared"] = Field(
+        "euclidean", description="Cell score: the Euclidean distance to the bank, or its square."
+    )
+    image_score: Literal["map", "cell"] = Field(
+        "map", description="Score of a picture: the maximum of the smoothed map, or of the cells before smoothing."
+    )
+    reweight: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="PatchCore's re-weighting of the image score over this many neighbours of the nearest bank vector (9 in the "
+        "paper); 0 is off. Needs image_score=cell and distance=euclidean.",
+    )
+    sigma: float = Field(
+        4.0, gt=0, le=64, allow_inf_nan=False, description="Standard deviation of the smoothing, pixels at image_size."
+    )
+
+    @field_validator("backbone")
+    @classmethod
+    def _has_both_layers(cls, value: str) -> str:
+        if not set(LAYERS) <= {tap.name for tap in backbone_spec(value).taps}:
+            raise ParamsError(
+                f"backbone {value!r} has no layer2 and layer3; choose resnet18, resnet34, resnet50 or wide_resnet50_2"
+            )
+        return value
+
+    @field_validator("reweight")
+    @classmethod
+    def _weighs_something(cls, value: int) -> int:
+        if value == 1:
+            raise ParamsError("reweight 1 would weight every score by 0; choose 0 (off) or at least 2, for instance 9")
+        return value
+
+    @model_validator(mode="after")
+    def _bank_is_consistent(self) -> MemoryBankParams:
+        if self.reweight and (self.image_score, self.distance, self.neighbours) != ("cell", "euclidean", 1):
+            raise ParamsError(
+                f"reweight {self.reweight} changes the score of the highest cell: it needs image_score=cell, distance=euclidean "
+                "and neighbours=1"
+            )
+        return self
+
+    def levels(self) -> tuple[Tap, Tap]:
+        """The taps of layer2 and layer3."""
+        layer2, layer3 = (tap for tap in backbone_spec(self.backbone).taps if tap.name in LAYERS)
+        return layer2, layer3
+
+    def grid_side(self) -> int:
+        """Side of the grid of cells: that of layer2."""
+        return self.levels()[0].size(self.image_size)
+
+    def channels(self) -> int:
+        """Length D of one vector."""
+        raise NotImplementedError

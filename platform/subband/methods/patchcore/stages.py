@@ -1,0 +1,59 @@
+"""PatchCore's vectors as stages.
+
+What each stage reads is all that its result depends on::
+
+    images    framing, resize, image_size, resampling
+    levels    backbone, weights                     layer2 and layer3, the same results that WEDGE-Net uses
+    patches   patch, pooled, target
+    averages  nothing more                          in the place of `patches`
+
+Shapes: n pictures, P = h * w cells, D numbers a vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from subband.banks import Rows
+from subband.data import Split
+from subband.methods.features import FEATURE_BATCH, IMAGES, ROLES, in_batches
+from subband.methods.memorybank.embedding import LEVELS, Embedding
+from subband.methods.memorybank.params import LAYERS
+from subband.methods.patchcore.params import PatchCoreParams
+from subband.methods.patchcore.patches import averaged_features, patch_embedding
+from subband.stages import Chunk, ParamView, Stage, Upstream
+
+
+def _levels(upstream: Upstream) -> Iterator[tuple[str, list[torch.Tensor]]]:
+    levels = upstream("levels")
+    for role in ROLES:
+        for maps in in_batches(levels, [f"{role}.{layer}" for layer in LAYERS], FEATURE_BATCH):
+            yield role, [torch.tensor(batch) for batch in maps]
+
+
+@torch.inference_mode()
+def _patches(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
+    for role, maps in _levels(upstream):
+        yield {role: patch_embedding(maps, params.patch, params.pooled, params.target).contiguous().numpy()}
+
+
+@torch.inference_mode()
+def _averages(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
+    for role, maps in _levels(upstream):
+        yield {role: averaged_features(maps).flatten(2).transpose(1, 2).contiguous().numpy()}
+
+
+PATCHES = Stage("patches", 1, ("patch", "pooled", "target"), _patches)
+AVERAGES = Stage("averages", 1, (), _averages)
+
+
+def embedding(params: PatchCoreParams) -> Embedding:
+    """The stages of these params, and where their vectors lie."""
+    last = PATCHES if params.features == "patches" else AVERAGES
+
+    def rows(upstream: Upstream, view: ParamView, role: str) -> Rows:
+        return Rows([list(upstream(last.name).batches(role))])
+
+    return Embedding((IMAGES, LEVELS, last), (), rows)
