@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from subband.data import Preprocess, Split, load_images
-from subband.nn.backbones import Backbone, weights_identity
+from subband.nn.backbones import built_backbone, weights_identity
 from subband.stages import Chunk, Entry, ParamView, Stage, Upstream
 
 ROLES = ("fit", "query")
@@ -44,7 +44,7 @@ def features_stage(name: str, taps: Sequence[int] | None = None) -> Stage:
     def compute(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
         # Ray shows a worker only the GPU share that its trial was given; TF32 would round features to 1e-3.
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        backbone = Backbone(params.backbone, params.weights).to(device)
+        backbone = built_backbone(params.backbone, params.weights).to(device)
         kept = range(len(backbone.spec.taps)) if taps is None else taps
         images = upstream()
         for role in ROLES:

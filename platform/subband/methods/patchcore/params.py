@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from subband.errors import ParamsError
 from subband.methods.memorybank.params import CoresetStart, MemoryBankParams
@@ -60,11 +60,12 @@ class PatchCoreParams(MemoryBankParams):
         "cell", description="Score of a picture: the maximum of the smoothed map, or of the cells before smoothing."
     )
 
-    @model_validator(mode="after")
-    def _patch_is_odd(self) -> PatchCoreParams:
-        if self.patch % 2 == 0:
-            raise ParamsError(f"patch {self.patch} is even and has no centre; choose 1, 3, 5, 7 or 9")
-        return self
+    @field_validator("patch")
+    @classmethod
+    def _has_a_centre(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ParamsError(f"patch {value} is even and has no centre; choose 1, 3, 5, 7 or 9")
+        return value
 
     def channels(self) -> int:
         """Length D of one vector."""
