@@ -3,10 +3,10 @@
 - `python platform/bench/coreset.py`
 - `python platform/bench/coreset.py --rows 4000 --picks 100`
 
-Both sides run in this process on the same made features: clusters of different spread, as image features have. The loop computes one
-row of distances a pick, which is the published WEDGE-Net code's way; it must give the same picks (where it does not, the two first
-different ones must be a tie in float32). anomalib's KCenterGreedy gets the same projected features and we start at the row that it
-drew; it is optional: `python -m pip install --target PEER anomalib`, then `PYTHONPATH=PEER` before the command.
+Both sides run in this process on the same made features: clusters of different spread, as image features have. The loop computes
+one row of distances a pick, which is the published WEDGE-Net code's way; it must give the same picks (where it does not, the two
+first different ones must be a tie in float32). anomalib's KCenterGreedy gets the same projected features and we start at the row
+that it drew; it is optional: `python -m pip install --target PEER anomalib`, then `PYTHONPATH=PEER` before the command.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def projected(features: np.ndarray, ratio: float, repeats: int) -> dict[str, Any
     try:
         peer = importlib.import_module("anomalib.models.components.sampling")
     except ImportError as error:
-        print(f"anomalib is not there ({error}); `pip install --target PEER anomalib` and PYTHONPATH=PEER add the comparison")
+        print(
+            f"anomalib is not there ({error}); `pip install --target PEER anomalib` and PYTHONPATH=PEER add the comparison"
+        )
         return None
     projection = SparseRandomProjection(eps=PROJECTION_EPS, random_state=0)
     small = np.ascontiguousarray(projection.fit_transform(features), np.float32)
@@ -156,8 +158,8 @@ def main() -> int:
     print(
         f"{arguments.rows} x {arguments.width} float32, {arguments.picks} picks: ours {full['ours_s']:.2f} s, one torch.cdist row "
         f"a pick {full['loop_s']:.1f} s, ratio {full['ratio']:.1f} (target {TARGET_LOOP:g}); first {full['identical']} picks "
-        f"identical, relative distance difference where they part {full['tie_at_parting']:.1e}; covering radius {full['radius']:.6f} "
-        f"and {full['loop_radius']:.6f}",
+        f"identical, relative distance difference where they part {full['tie_at_parting']:.1e}; covering radius "
+        f"{full['radius']:.6f} and {full['loop_radius']:.6f}",
         flush=True,
     )
     beside = projected(features, arguments.ratio, arguments.repeats)

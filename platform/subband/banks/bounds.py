@@ -87,11 +87,11 @@ class Frame:
 
 def squared_norms(vectors: Tensor) -> np.ndarray:
     """Squared norms (n,) of (n, D), summed in float64."""
-    return np.einsum("nd,nd->n", vectors.numpy(), vectors.numpy(), dtype=np.float64)
+    return np.asarray(np.einsum("nd,nd->n", vectors.numpy(), vectors.numpy(), dtype=np.float64))
 
 
 def relative_error(width: int, double: bool) -> float:
-    """k such that a squared distance by `products` is wrong by at most k (|x|^2 + |z|^2), x and z relative to the origin.
+    """K such that a squared distance by `products` is wrong by at most k (|x|^2 + |z|^2), x and z relative to the origin.
 
     A term of the dot product takes part in at most `_TERMS` additions and one for each group of terms, the picks' share in one for
     each group; twelve roundings stand for the origin's subtraction, the scaling and the last additions. In float64 the norms are
