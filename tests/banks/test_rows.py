@@ -35,6 +35,11 @@ def test_rows_are_those_of_the_whole_matrix_however_it_is_cut(case, data):
     start = data.draw(st.integers(0, len(matrix)))
     stop = data.draw(st.integers(start, len(matrix)))
     np.testing.assert_array_equal(rows.slice(start, stop), matrix[start:stop])
+    if start < stop:
+        np.testing.assert_array_equal(rows.part(start, stop).slice(0, stop - start), matrix[start:stop])
+    else:
+        with pytest.raises(ParamsError, match="are none"):
+            rows.part(start, stop)
 
 
 def test_leading_axes_are_flattened():

@@ -4,17 +4,21 @@ from subband.banks.criteria import matrix_norms, mean_distances, starting_rows
 from subband.banks.kcenter import GreedyKCenter, distances_to
 from subband.banks.neighbours import Neighbours, nearest, nearest_in_prefixes
 from subband.banks.rows import Rows
+from subband.banks.shards import MergedSelection, merged_selection, random_order
 from subband.banks.sizes import coreset_size
 
 __all__ = [
     "GreedyKCenter",
+    "MergedSelection",
     "Neighbours",
     "Rows",
     "coreset_size",
     "distances_to",
     "matrix_norms",
     "mean_distances",
+    "merged_selection",
     "nearest",
     "nearest_in_prefixes",
+    "random_order",
     "starting_rows",
 ]

@@ -87,7 +87,7 @@ class Frame:
 
 def squared_norms(vectors: Tensor) -> np.ndarray:
     """Squared norms (n,) of (n, D), summed in float64."""
-    return np.einsum("nd,nd->n", vectors.numpy(), vectors.numpy(), dtype=np.float64)
+    return np.asarray(np.einsum("nd,nd->n", vectors.numpy(), vectors.numpy(), dtype=np.float64))
 
 
 def relative_error(width: int, double: bool) -> float:

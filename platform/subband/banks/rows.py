@@ -77,6 +77,21 @@ class Rows:
         ]
         return torch.from_numpy(columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1))
 
+    def part(self, start: int, stop: int) -> Rows:
+        """Rows from `start` up to `stop` as rows of their own, which are views.
+
+        Raises:
+            ParamsError: no row lies there.
+        """
+        if not 0 <= start < min(stop, len(self)):
+            raise ParamsError(f"rows {start} to {stop} of {len(self)} are none")
+        return Rows(
+            [
+                _pieces(part, starts, start, min(stop, len(self)))
+                for part, starts in zip(self._parts, self._starts, strict=True)
+            ]
+        )
+
     def blocks(self, rows: int | None = None) -> Iterator[tuple[int, Tensor]]:
         """(first row, block (n, D)) from first to last.
 
@@ -89,13 +104,18 @@ class Rows:
 
 
 def _between(part: list[np.ndarray], starts: list[int], start: int, stop: int) -> np.ndarray:
+    pieces = _pieces(part, starts, start, stop)
+    if not pieces:
+        return np.empty((0, part[0].shape[1]), np.float32)
+    joined = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    return np.asarray(joined, np.float32)
+
+
+def _pieces(part: list[np.ndarray], starts: list[int], start: int, stop: int) -> list[np.ndarray]:
     first = min(bisect_right(starts, start) - 1, len(part) - 1)
     pieces = []
     for chunk, (low, high) in zip(part[first:], list(pairwise(starts))[first:], strict=True):
         if low >= stop:
             break
         pieces.append(chunk[max(start - low, 0) : min(stop, high) - low])
-    if not pieces:
-        return np.empty((0, part[0].shape[1]), np.float32)
-    joined = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    return np.asarray(joined, np.float32)
+    return pieces
