@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from subband import __version__
-from subband.data import Category, Split, Truth, fingerprint, load_images
+from subband.data import Category, Sample, Split, fingerprint, load_images, load_masks
 from subband.errors import ModelError
-from subband.evaluation import Scorer, split_runner
-from subband.methods import Calibration, Method, load
+from subband.evaluation import split_runner
+from subband.methods import Calibration, Detector, Method, load
 from subband.metrics import f1_max
 from subband.report import gallery, roc_and_pro_curves
 from subband.stages import Store
@@ -50,143 +52,181 @@ class ChampionReport:
     scores: list[dict[str, Any]]
 
 
-def build_champion(
-    method: Method,
-    params: Any,
-    category: Category,
-    store: Store,
-    folder: Path,
-    fpr: float,
-    report: tuple[int, ...] | None,
-    about: dict[str, Any],
-) -> ChampionReport:
-    """Fit the winner to every good training picture and prove that the saved detector is the one that was evaluated.
+@dataclass(frozen=True)
+class Winner:
+    """What becomes one category's champion.
 
-    Args:
+    Attributes:
         method: the method.
         params: the winning params.
         category: its samples.
+        reported: indices of the test samples whose labels may be reported on; None for all.
+        fpr: share of good pictures that may be called defective.
+        about: what a reader must know, saved with the detector.
+    """
+
+    method: Method
+    params: Any
+    category: Category
+    reported: tuple[int, ...] | None
+    fpr: float
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The M pictures on which a champion is judged: all test pictures, or the training pictures where there are none.
+
+    Attributes:
+        samples: the pictures.
+        labels: (M,) 0 or 1.
+        images: uint8 (M, 3, S, S), preprocessed.
+        maps: (M, S, S), as evaluated.
+        scores: (M,), as evaluated.
+        reported: indices of those whose labels may be reported on.
+    """
+
+    samples: tuple[Sample, ...]
+    labels: np.ndarray
+    images: np.ndarray
+    maps: np.ndarray
+    scores: np.ndarray
+    reported: np.ndarray
+
+    def reported_with(self, label: int) -> np.ndarray:
+        """Indices of the reported pictures of one label."""
+        return np.asarray(self.reported[self.labels[self.reported] == label])
+
+    @property
+    def has_both_labels(self) -> bool:
+        """Whether there are good and defective pictures to report on."""
+        return bool(len(self.reported_with(0)) and len(self.reported_with(1)))
+
+
+def build_champion(winner: Winner, store: Store, folder: Path) -> ChampionReport:
+    """Fit the winner to every good training picture and prove that the saved detector is the one that was evaluated.
+
+    Args:
+        winner: what is fitted, and to what.
         store: shared stages.
         folder: where the detector is saved; a half-made one of an interrupted run is replaced.
-        fpr: share of good pictures that may be called defective.
-        report: indices of the test samples whose labels may be reported on; None for all.
-        about: what a reader must know, saved with the detector.
 
     Raises:
         ModelError: the detector loaded afresh does not give the evaluated scores; nothing is kept.
     """
-    scored = category.test or category.train
-    fit_pictures, query_pictures = (tuple(s.image for s in samples) for samples in (category.train, scored))
-    split = Split(fit_pictures, query_pictures, tuple(s.name for s in category.train), tuple(s.name for s in scored))
+    method, params, category = winner.method, winner.params, winner.category
+    samples = category.test or category.train
+    fit_pictures, query_pictures = (tuple(s.image for s in part) for part in (category.train, samples))
+    split = Split(fit_pictures, query_pictures, tuple(s.name for s in category.train), tuple(s.name for s in samples))
     # The split of a sweep under selection=test or holdout: its stages are found in the store.
     runner = split_runner(split, store)
     chain, _ = method.chain(params, len(split.fit), len(split.query))
     evaluated = runner.run(chain, params.model_dump())
-    maps, scores = evaluated.array("maps"), evaluated.array("scores")
-    labels = np.array([sample.label for sample in scored])
-    reported = np.arange(len(scored)) if report is None else np.asarray(report, dtype=np.int64)
-
+    scored = _Scored(
+        samples=samples,
+        labels=np.array([sample.label for sample in samples]),
+        images=load_images(split.query, method.preprocess(params)),
+        maps=evaluated.array("maps"),
+        scores=evaluated.array("scores"),
+        reported=np.asarray(range(len(samples)) if winner.reported is None else winner.reported, dtype=np.int64),
+    )
     fitted = method.fit(params, runner)
-    both = len(set(labels[reported].tolist())) == 2
-    best_f1 = float(f1_max(labels[reported], scores[reported])[1]) if both else None
+    reported = scored.reported
+    best_f1 = float(f1_max(scored.labels[reported], scored.scores[reported])[1]) if scored.has_both_labels else None
     detector = fitted.detector
-    detector.calibration = Calibration.at_fpr(fitted.good_scores.tolist(), fpr, best_f1, fitted.estimate)
+    detector.calibration = Calibration.at_fpr(fitted.good_scores.tolist(), winner.fpr, best_f1, fitted.estimate)
     detector.about = {
-        **about,
+        **winner.about,
         "category": category.name,
         "training_pictures": len(category.train),
         "training_fingerprint": fingerprint(category.train, include_labels=True),
         "subband": __version__,
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    # Saved beside its place, and moved there only when it is proven: what lies in the folder may be served at any time.
-    unproven = folder.with_name(f".{folder.name}.unproven")
-    shutil.rmtree(unproven, ignore_errors=True)
-    detector.save(unproven)
-    images = load_images(split.query, method.preprocess(params))
-    _, served = load(unproven).score(images)
-    parity = float(np.abs(served - scores).max() / max(float(np.abs(scores).max()), 1e-12))
-    if not parity <= PARITY:
-        shutil.rmtree(unproven, ignore_errors=True)
-        raise ModelError(
-            f"the detector of {category.name}, loaded afresh, differs from the evaluated "
-            f"scores by {parity:.2e} (allowed: {PARITY:.0e}); "
-            "it was not kept"
-        )
-    shutil.rmtree(folder, ignore_errors=True)
-    unproven.rename(folder)
+    parity = _save_proven(detector, scored, folder)
     threshold = detector.calibration.threshold
-    good, bad = (reported[labels[reported] == label] for label in (0, 1))
-    scorer = Scorer(Truth(tuple(scored), (), tuple(int(i) for i in reported)))
-    figures = _figures(
-        category.name, images, maps, scores, labels, reported, scorer, method, params, threshold, split, folder
-    )
+    good, bad = (scored.scores[scored.reported_with(label)] for label in (0, 1))
+    figures = _figures(winner, scored, threshold)
     return ChampionReport(
         category=category.name,
         folder=folder,
         threshold=threshold,
         rule=detector.calibration.rule,
-        false_alarms=float((scores[good] > threshold).mean()) if len(good) and category.test else None,
-        detected=float((scores[bad] > threshold).mean()) if len(bad) else None,
+        false_alarms=float((good > threshold).mean()) if len(good) and category.test else None,
+        detected=float((bad > threshold).mean()) if len(bad) else None,
         parity=parity,
-        figures=figures,
+        figures=_save_figures(figures, folder.parent.parent / "champion-figures"),
         scores=[
             {"name": sample.name, "label": sample.label, "score": float(score), "defective": bool(score > threshold)}
-            for sample, score in zip(scored, scores, strict=True)
+            for sample, score in zip(samples, scored.scores, strict=True)
         ],
     )
 
 
-def _figures(
-    name: str,
-    images: np.ndarray,
-    maps: np.ndarray,
-    scores: np.ndarray,
-    labels: np.ndarray,
-    reported: np.ndarray,
-    scorer: Scorer,
-    method: Method,
-    params: Any,
-    threshold: float,
-    split: Split,
-    folder: Path,
-) -> dict[str, Path]:
+def _save_proven(detector: Detector, scored: _Scored, folder: Path) -> float:
+    """Save the detector, if it gives the evaluated scores when it is loaded afresh; returns how nearly.
+
+    Raises:
+        ModelError: it does not.
+    """
+    # Saved beside its place, and moved there only when it is proven: what lies in the folder may be served at any time.
+    unproven = folder.with_name(f".{folder.name}.unproven")
+    shutil.rmtree(unproven, ignore_errors=True)
+    detector.save(unproven)
+    _, served = load(unproven).score(scored.images)
+    greatest = max(float(np.abs(scored.scores).max()), 1e-12)
+    parity = float(np.abs(served - scored.scores).max() / greatest)
+    if not parity <= PARITY:
+        shutil.rmtree(unproven, ignore_errors=True)
+        raise ModelError(
+            f"the detector of {detector.about['category']}, loaded afresh, differs from the evaluated scores by {parity:.2e} "
+            f"(allowed: {PARITY:.0e}); it was not kept"
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    unproven.rename(folder)
+    return parity
+
+
+def _figures(winner: Winner, scored: _Scored, threshold: float) -> dict[str, Figure]:
     """Gallery of evenly chosen samples, and ROC and PRO curves over the reported ones."""
-    masks = scorer.masks(method.preprocess(params))
-    rows = _spread(labels, reported)
+    name, title = winner.category.name, f"{winner.category.name}: {winner.method.name}"
+    masks = load_masks(scored.samples, winner.method.preprocess(winner.params))
+    rows, reported = _spread(scored), scored.reported
     figures = {
         f"gallery-{name}": gallery(
-            images[rows],
+            scored.images[rows],
             [masks.values[i] if masks.known[i] else None for i in rows],
-            maps[rows],
-            scores[rows],
+            scored.maps[rows],
+            scored.scores[rows],
             threshold,
-            [split.query_names[i] for i in rows],
-            title=f"{name}: {method.name}",
-            labels=labels[rows].tolist(),
+            [scored.samples[i].name for i in rows],
+            title=title,
+            labels=scored.labels[rows].tolist(),
         )
     }
-    if len(set(labels[reported].tolist())) == 2:
+    if scored.has_both_labels:
         known = bool(masks.known[reported].all()) and bool(masks.values[reported].any())
         figures[f"curves-{name}"] = roc_and_pro_curves(
-            labels[reported],
-            scores[reported],
-            maps[reported] if known else None,
+            scored.labels[reported],
+            scored.scores[reported],
+            scored.maps[reported] if known else None,
             masks.values[reported] if known else None,
-            title=f"{name}: {method.name}",
+            title=title,
         )
-    paths = {}
-    target = folder.parent.parent / "champion-figures"
-    target.mkdir(parents=True, exist_ok=True)
+    return figures
+
+
+def _save_figures(figures: Mapping[str, Figure], folder: Path) -> dict[str, Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {title: folder / f"{title}.png" for title in figures}
     for title, figure in figures.items():
-        paths[title] = target / f"{title}.png"
         figure.savefig(paths[title], dpi=110)
     return paths
 
 
-def _spread(labels: np.ndarray, reported: np.ndarray) -> np.ndarray:
+def _spread(scored: _Scored) -> np.ndarray:
     """A quarter good and the rest defective samples, evenly spaced over the reported ones."""
-    good, bad = (reported[labels[reported] == label] for label in (0, 1))
+    good, bad = (scored.reported_with(label) for label in (0, 1))
     few = min(len(good), GALLERY_ROWS // 4 if len(bad) else GALLERY_ROWS)
     parts = [
         pool[np.unique(np.linspace(0, len(pool) - 1, count).astype(int))]

@@ -72,6 +72,11 @@ class SweepPlan:
         return None
 
     @property
+    def store_folder(self) -> Path:
+        """Where stages lie on every node; absolute, because workers may have another current folder."""
+        return (self.settings.store or home() / "store").expanduser().absolute()
+
+    @property
     def searched(self) -> tuple[str, ...]:
         """Names of the params that a search varies; empty if every one of them was given one value."""
         return _searched(self.space, self.axes)

@@ -11,7 +11,7 @@ from subband.home import home
 from subband.metrics import in_words
 from subband.report import ranking_table, short_name
 from subband.tracking import resolve_tracking, ui_command
-from subband.tuning.sweep import SweepResult
+from subband.tuning.result import SweepResult
 
 
 def print_summary(console: Console, result: SweepResult) -> None:

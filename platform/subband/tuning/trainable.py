@@ -6,7 +6,7 @@ import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ray import tune
@@ -18,6 +18,9 @@ from subband.evaluation import CategoryBench, mean_metrics
 from subband.methods import get_method, make_params
 from subband.metrics import COSTS
 from subband.stages import WAITING, Store
+
+if TYPE_CHECKING:
+    from subband.tuning.plan import SweepPlan  # brings Optuna, which workers need not import
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,24 @@ class TrialPlan:
     threads: int
     searched: tuple[str, ...] = ()
     workers: int = 1
+
+    @classmethod
+    def of(cls, plan: SweepPlan, threads: int, searched: tuple[str, ...] = (), workers: int = 1) -> TrialPlan:
+        """What trials need of a sweep's plan."""
+        return cls(
+            method=plan.method.name,
+            base=plan.base,
+            data=plan.dataset.uri,
+            categories=plan.categories,
+            selection=plan.settings.selection,
+            seed=plan.settings.seed,
+            store=plan.store_folder,
+            store_gb=plan.settings.store_gb,
+            objectives=plan.settings.objective,
+            threads=threads,
+            searched=searched,
+            workers=workers,
+        )
 
 
 class StageTrial(tune.Trainable):

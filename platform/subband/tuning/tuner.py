@@ -1,0 +1,104 @@
+"""The call of Ray Tune: how many workers of what size, what proposes trials, what stops them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from subband.tuning import cluster  # noqa: F401  # isort: skip  # first: it settles what Tune reads when it is imported
+
+import ray
+from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.stopper import CombinedStopper
+
+from subband.errors import SubbandError
+from subband.metrics import direction_of
+from subband.trials import TrialRecord
+from subband.tuning.callback import Deadline, StopWhenHopeless, TrialEnds
+from subband.tuning.plan import SweepPlan
+from subband.tuning.search import make_search
+from subband.tuning.space import Point
+from subband.tuning.trainable import StageTrial, TrialPlan
+
+
+@dataclass(frozen=True)
+class Round:
+    """Trials that one call of Ray Tune runs.
+
+    Attributes:
+        points: exact points, or None for a search.
+        count: how many there are, or how many the search proposes.
+        searched: names of the params that vary.
+        until: when the time budget ends, in seconds since the epoch.
+    """
+
+    points: list[Point] | None
+    count: int
+    searched: tuple[str, ...]
+    until: float | None = None
+
+
+def run_round(
+    plan: SweepPlan, trials: Round, records: Sequence[TrialRecord], hand_on: Callable[[TrialRecord], None]
+) -> None:
+    """One call of Ray Tune.
+
+    Args:
+        plan: the sweep.
+        trials: what is run.
+        records: of every trial so far; `hand_on` adds to them.
+        hand_on: called with each record after it is safe in the ledger.
+
+    Raises:
+        SubbandError: every trial of the sweep failed.
+    """
+    settings = plan.settings
+    cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    workers = min(settings.workers or cpus, trials.count)
+    # A trial runs on one node: no more threads than the largest has.
+    widest = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=1)
+    threads = max(1, min(cpus // workers, widest)) if settings.workers else 1
+    callback = TrialEnds(plan.folder, len(records), plan.base, trials.searched, len(plan.dataset.categories), hand_on)
+    stoppers: list[Any] = [StopWhenHopeless(callback)]
+    if trials.until is not None:
+        stoppers.append(Deadline(trials.until, workers))
+    gpus = min(float(ray.cluster_resources().get("GPU", 0)), workers)
+    resources = {"CPU": threads, "GPU": gpus / workers}
+    trainable = tune.with_resources(
+        tune.with_parameters(StageTrial, plan=TrialPlan.of(plan, threads, trials.searched, workers)), resources
+    )
+    options: dict[str, Any] = {"reuse_actors": True, "max_concurrent_trials": workers}
+    if trials.points is not None:
+        space = {"point": tune.grid_search(trials.points)}
+    else:
+        space = {}
+        options |= {"search_alg": make_search(plan), "num_samples": trials.count}
+    if plan.racing:
+        categories = len(plan.dataset.categories)
+        options["scheduler"] = AsyncHyperBandScheduler(
+            metric=settings.objective[0],
+            mode=direction_of(settings.objective[0]),
+            time_attr="training_iteration",
+            max_t=categories,
+            grace_period=max(1, min(3, categories // 2)),
+            reduction_factor=3,
+        )
+    tuner = tune.Tuner(
+        trainable,
+        param_space=space,
+        tune_config=tune.TuneConfig(**options),
+        run_config=tune.RunConfig(
+            name=f"tune-{len(records):05d}",
+            storage_path=str(plan.folder / "ray"),
+            callbacks=[callback],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=0),
+            stop=CombinedStopper(*stoppers),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+    if records and all(record.status == "failed" for record in records):
+        raise SubbandError(f"every trial failed, so the sweep was stopped; the first one said: {records[0].error}")
