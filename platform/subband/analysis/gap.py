@@ -206,15 +206,13 @@ def run(analysis: Analysis, settings: GapSettings) -> None:
     for (name, label, each), gap in gaps.items():
         for what, value in (("gap", gap.gap), ("gap_in_std", gap.standardised), ("auroc", gap.auroc)):
             analysis.number(f"{name}/{each}/{what}/{label}", value)
+    in_std, area = "gap in pooled standard deviations", "image AUROC (%)"
+    floors = {in_std: 0.0, area: 50.0}
     panels = {
-        "gap in pooled standard deviations": {
-            label: [gaps[name, label, "image"].standardised for name in names] for label in (first, second)
-        },
-        "image AUROC (%)": {
-            label: [100 * gaps[name, label, "image"].auroc for name in names] for label in (first, second)
-        },
+        in_std: {label: [gaps[name, label, "image"].standardised for name in names] for label in (first, second)},
+        area: {label: [100 * gaps[name, label, "image"].auroc for name in names] for label in (first, second)},
     }
-    analysis.figure("score_gap", gap_dots(names, panels, "Good and defective scores: how far apart?"))
+    analysis.figure("score_gap", gap_dots(names, panels, floors, "Good and defective scores: how far apart?"))
 
 
 def _switched() -> tuple[str, str]:

@@ -13,12 +13,18 @@ from subband.report import style
 _MARKERS = ("o", "s")
 
 
-def gap_dots(categories: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[float]]], title: str = "") -> Figure:
+def gap_dots(
+    categories: Sequence[str],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    floors: Mapping[str, float],
+    title: str = "",
+) -> Figure:
     """Draw a panel a figure of merit, a row a category.
 
     Args:
         categories: C names.
         panels: by figure of merit, by detector (two of them), C values; NaN where undefined.
+        floors: by figure of merit, where its axis starts unless a value lies lower, so that small differences look small.
         title: the figure's title.
 
     Raises:
@@ -31,12 +37,15 @@ def gap_dots(categories: Sequence[str], panels: Mapping[str, Mapping[str, Sequen
         or any(len(x) != len(categories) for x in lines)
     ):
         raise ParamsError("the figure compares two detectors, with one value a category each")
-    figure = style.new_figure(4.6 * len(panels), 2.0 + 0.3 * len(categories))
+    figure = style.new_figure(4.6 * len(panels), 2.2 + 0.3 * len(categories))
     style.headline(figure, title)
     style.caption(
         figure,
         "All labelled test pictures report. Both are free of the detectors' units; the gap of the means is not.",
     )
+    if not any(np.isfinite(line).any() for line in lines):
+        style.message(figure.subplots(), "no category has both good and defective test pictures")
+        return figure
     rows = np.arange(len(categories))
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (name, values) in zip(grid, panels.items(), strict=True):
@@ -45,9 +54,12 @@ def gap_dots(categories: Sequence[str], panels: Mapping[str, Mapping[str, Sequen
         for colour, marker, (label, line) in zip(style.SERIES, _MARKERS, values.items(), strict=False):
             axes.plot(line, rows, color=colour, marker=marker, linestyle="none", markersize=6, label=label, alpha=0.9)
         axes.set(xlabel=name, ylim=(len(categories) - 0.5, -0.5))
-        axes.margins(x=0.1)
+        both = np.array([*first, *second])
+        if np.isfinite(both).any():
+            low, high = min(floors[name], float(np.nanmin(both))), float(np.nanmax(both))
+            axes.set_xlim(low - 0.02 * (high - low), high + 0.06 * (high - low))
         style.tidy(axes, grid="x")
     grid[0].set_yticks(rows, list(categories))
     handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper right", ncols=2, fontsize=style.SMALL, frameon=False)
+    figure.legend(handles, labels, loc="outside upper right", ncols=2, fontsize=style.SMALL, frameon=False)
     return figure

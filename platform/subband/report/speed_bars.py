@@ -43,7 +43,7 @@ def speed_bars(rows: Sequence[SpeedRow], title: str = "") -> Figure:
     """
     if not rows:
         raise ParamsError("a speed figure needs at least one row")
-    figure = style.new_figure(10.5, 1.9 + 0.62 * len(rows))
+    figure = style.new_figure(10.5, 2.1 + 0.62 * len(rows))
     style.headline(figure, title)
     style.caption(
         figure,
@@ -85,5 +85,7 @@ def speed_bars(rows: Sequence[SpeedRow], title: str = "") -> Figure:
     for axes in (left, right):
         axes.margins(x=0.28)
         style.tidy(axes, grid="x")
-    figure.legend(*right.get_legend_handles_labels(), loc="upper right", ncols=3, fontsize=style.SMALL, frameon=False)
+    figure.legend(
+        *right.get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=style.SMALL, frameon=False
+    )
     return figure

@@ -114,5 +114,5 @@ def _one_value(axes: Axes, lines: Mapping[str, Sequence[float]], mean: str) -> N
             textcoords="offset points", va="center", fontsize=style.SMALL, color=colour,
         )  # fmt: skip
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)  # the mean is the last row
     axes.margins(x=0.25)
