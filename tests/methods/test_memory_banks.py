@@ -112,6 +112,7 @@ class TestPatchCoreReweightedFromNorms(MethodContract):
     name = "patchcore"
     params: ClassVar = {
         **SMALL,
+        "ratio": 0.3,  # a rung
         "features": "averages",
         "coreset_start": "norms",
         "projection": "sparse_jl",

@@ -33,6 +33,7 @@ from subband.banks.kcenter import GreedyKCenter
 from subband.banks.neighbours import Neighbours, nearest
 from subband.banks.projection import project, projection_matrix
 from subband.banks.reweighting import reweighted_scores
+from subband.banks.shards import random_order
 from subband.banks.sizes import coreset_size
 from subband.data import Split
 from subband.errors import ParamsError
@@ -121,8 +122,7 @@ def _picks_stage(embedding: Embedding, rung: Rung, projected: bool) -> Stage:
         rows = Rows.of(upstream("projected").array("fit")) if projected else embedding.rows(upstream, params, "fit")
         count = rung.count(len(rows), params)
         if params.coreset == "random":
-            # One permutation, so that smaller banks are prefixes of larger ones.
-            return {"picks": np.random.default_rng(params.coreset_seed).permutation(len(rows))[:count]}
+            return {"picks": random_order(len(rows), params.coreset_seed)[:count]}
         if rung.below is None:
             start, criterion = starting_point(rows, params.coreset_start, params.coreset_seed)
             selection = GreedyKCenter(rows, start=start, initial=criterion)
@@ -162,7 +162,7 @@ def _reweighted_stage(embedding: Embedding, rung: Rung | None) -> Stage:
     @torch.inference_mode()
     def compute(upstream: Upstream, params: ParamView, source: Split) -> Chunk:
         if len(source.query) == 0:
-            return {"scores": np.zeros(0, np.float32)}
+            return {}
         found = Neighbours(*(torch.tensor(upstream().array(name)) for name in ("distances", "indices")))
         queries, bank = (embedding.rows(upstream, params, role) for role in ("query", "fit"))
         if rung is not None:
@@ -171,16 +171,15 @@ def _reweighted_stage(embedding: Embedding, rung: Rung | None) -> Stage:
         scores = reweighted_scores(
             queries.take(highest)[:, None], Neighbours(*(part[highest] for part in found)), bank, params.reweight
         )
-        return {"scores": scores.numpy()}
+        return {"scores": scores.numpy(), "distances": found.distances.numpy()}
 
     return Stage("reweighted", 1, ("reweight", *embedding.reads), compute)
 
 
 @torch.inference_mode()
 def _maps(upstream: Upstream, params: ParamView, source: Split) -> Chunk:
-    before = upstream()
-    reweighted = torch.tensor(before.array("scores")) if "scores" in before.arrays else None
-    found = before if reweighted is None else upstream("nearest")
+    found = upstream()
+    reweighted = torch.tensor(found.array("scores")) if "scores" in found.arrays else None
     count, size = len(source.query), params.image_size
     if count == 0:
         return {"maps": np.zeros((0, size, size), np.float32), "scores": np.zeros(0, np.float32)}
