@@ -64,7 +64,7 @@ def projection_matrix(projection: Projection, rows: int, width: int, seed: int) 
     if projection == "linear128":
         weight = torch.empty(narrow, width)
         return nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=torch.Generator().manual_seed(seed))
-    sparse = SparseRandomProjection(narrow, random_state=seed).fit(np.empty((1, width), np.float32))
+    sparse = SparseRandomProjection(narrow, random_state=seed).fit(np.zeros((1, width), np.float32))
     return torch.from_numpy(sparse.components_.toarray().astype(np.float32))
 
 
