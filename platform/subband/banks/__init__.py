@@ -2,15 +2,21 @@
 
 from subband.banks.criteria import matrix_norms, mean_distances, starting_rows
 from subband.banks.kcenter import GreedyKCenter, distances_to
-from subband.banks.neighbours import Neighbours, nearest, nearest_in_prefixes
+from subband.banks.neighbours import nearest, nearest_in_prefixes
+from subband.banks.projection import Projection, project, projected_width, projection_matrix
+from subband.banks.reweighting import reweighted_scores
 from subband.banks.rows import Rows
+from subband.banks.search import Neighbours
+from subband.banks.served import NearestNeighbours
 from subband.banks.shards import MergedSelection, merged_selection, random_order
 from subband.banks.sizes import coreset_size
 
 __all__ = [
     "GreedyKCenter",
     "MergedSelection",
+    "NearestNeighbours",
     "Neighbours",
+    "Projection",
     "Rows",
     "coreset_size",
     "distances_to",
@@ -19,6 +25,10 @@ __all__ = [
     "merged_selection",
     "nearest",
     "nearest_in_prefixes",
+    "project",
+    "projected_width",
+    "projection_matrix",
     "random_order",
+    "reweighted_scores",
     "starting_rows",
 ]

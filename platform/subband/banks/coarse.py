@@ -1,17 +1,18 @@
 """Scores from half-precision products, with a proven bound on how wrong they may be.
 
-Accelerators, and some processors, multiply half-precision numbers several times as fast as float32. Vectors are centred, scaled by a
-power of two and rounded; what rounding took away is measured, not estimated, which makes the bound three times as tight as the
-format's worst case. Half squared norms travel as extra columns, three numbers each, so that the product is half the squared distance
-itself and a rounded output costs least where it matters, at the nearest rows.
+Accelerators, and some processors, multiply half-precision numbers several times as fast as float32. Vectors are centred, scaled by
+a power of two and rounded; what rounding took away is measured, not estimated, for a bound tighter than the format's worst case.
+Half squared norms travel as extra columns, three numbers each, so that the product is half the squared distance itself and a
+rounded output costs least where it matters, at the nearest rows.
 
 Suffixes: N vectors, Q queries, M rows of a block, D numbers of a vector.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,38 +29,49 @@ _ROUNDING = {torch.float32: 0.0, torch.bfloat16: 2.0**-8}
 _FLOOR = 2.0**-20
 
 
-def choose_coarse(coarse: Coarse, device: torch.device) -> torch.dtype | None:
-    """The precision of coarse scores, or None for float32 at once.
+class Rounding(NamedTuple):
+    """How vectors are brought to half precision.
+
+    Attributes:
+        dtype: the half-precision format.
+        scale: power of two that vectors are multiplied by first, so that they lie well inside its range.
+    """
+
+    dtype: torch.dtype
+    scale: float
+
+
+def choose_rounding(coarse: Coarse, rows_MD: Tensor, centre_D: Tensor) -> Rounding | None:
+    """The half precision of a bank, or None for float32 at once.
 
     Args:
         coarse: ``auto`` takes half precision where the machine multiplies it faster than float32: float16 on CUDA, bfloat16 on
             processors with AVX512-BF16 or AMX.
-        device: where products are computed.
+        rows_MD: some of the bank's rows, where products are computed.
+        centre_D: the centre.
 
     Raises:
         ParamsError: unknown name.
     """
-    if coarse in _DTYPES:
-        return _DTYPES[coarse]
-    if coarse == "none":
+    legal = ("auto", *_DTYPES, "none")
+    if coarse not in legal:
+        raise ParamsError(unknown_name("coarse precision", coarse, legal))
+    dtype = _DTYPES.get(coarse)
+    if coarse == "auto" and rows_MD.device.type == "cuda":
+        dtype = torch.float16
+    if coarse == "auto" and rows_MD.device.type == "cpu" and _processor_has_bfloat16():
+        dtype = torch.bfloat16
+    if dtype is None:
         return None
-    if coarse != "auto":
-        raise ParamsError(unknown_name("coarse precision", coarse, ("auto", *_DTYPES, "none")))
-    if device.type == "cuda":
-        return torch.float16
-    return torch.bfloat16 if device.type == "cpu" and _processor_has_bfloat16() else None
+    largest = max(torch.linalg.vector_norm(rows_MD - centre_D, dim=1).amax().item(), 2.0**-60)
+    return Rounding(dtype, 2.0 ** (5 - math.floor(math.log2(largest))))  # lengths of up to 64
 
 
 def _processor_has_bfloat16() -> bool:
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(check is not None and check() for check in checks)
-
-
-def power_of_two_scale(largest_norm: float) -> float:
-    """The power of two that brings vectors of this length to between 32 and 64."""
-    return float(2.0 ** (5 - torch.tensor(max(largest_norm, 2.0**-60)).log2().floor().item()))
 
 
 @dataclass(frozen=True)
@@ -70,31 +82,31 @@ class RoundedRows:
         numbers: (N, D + 8) in half precision: scaled vectors, then the columns that carry half squared norms.
         norms_N: float32, scaled lengths.
         residuals_N: float32, scaled lengths of what rounding took away.
-        scale: the power of two.
+        rounding: how they were rounded.
     """
 
     numbers: Tensor
     norms_N: Tensor
     residuals_N: Tensor
-    scale: float
+    rounding: Rounding
 
     @classmethod
-    def of_queries(cls, centred_QD: Tensor, scale: float, dtype: torch.dtype) -> RoundedRows:
+    def of_queries(cls, centred_QD: Tensor, rounding: Rounding) -> RoundedRows:
         """Round queries."""
-        return cls._of(centred_QD, None, scale, dtype, sign=1.0)
+        return cls._of(centred_QD, rounding, sign=1.0)
 
     @classmethod
-    def of_bank(cls, centred_MD: Tensor, barred_M: Tensor, scale: float, dtype: torch.dtype) -> RoundedRows:
+    def of_bank(cls, centred_MD: Tensor, rounding: Rounding, barred_M: Tensor) -> RoundedRows:
         """Round rows of a bank; those in `barred_M` (bool) get infinite scores."""
-        return cls._of(centred_MD, barred_M, scale, dtype, sign=-1.0)
+        rounded = cls._of(centred_MD, rounding, sign=-1.0)
+        rounded.numbers[barred_M, centred_MD.shape[1] + 3] = torch.inf
+        return rounded
 
     @classmethod
-    def _of(
-        cls, centred_ND: Tensor, barred_N: Tensor | None, scale: float, dtype: torch.dtype, sign: float
-    ) -> RoundedRows:
-        scaled_ND = centred_ND * (sign * scale)
+    def _of(cls, centred_ND: Tensor, rounding: Rounding, sign: float) -> RoundedRows:
+        scaled_ND = centred_ND * (sign * rounding.scale)
         width = scaled_ND.shape[1]
-        numbers = torch.zeros(len(scaled_ND), width + _EXTRA_COLUMNS, dtype=dtype, device=scaled_ND.device)
+        numbers = torch.zeros(len(scaled_ND), width + _EXTRA_COLUMNS, dtype=rounding.dtype, device=scaled_ND.device)
         numbers[:, :width] = scaled_ND
         norms_N = torch.linalg.vector_norm(scaled_ND, dim=1)
         rest_N = norms_N.double().square() / 2
@@ -104,12 +116,10 @@ class RoundedRows:
             numbers[:, own + column] = rest_N
             rest_N = rest_N - numbers[:, own + column]
         numbers[:, other : other + 3] = 1
-        if barred_N is not None:
-            numbers[barred_N, own] = torch.inf
-        return cls(numbers, norms_N, residuals_N, scale)
+        return cls(numbers, norms_N, residuals_N, rounding)
 
     def __getitem__(self, some: slice) -> RoundedRows:
-        return RoundedRows(self.numbers[some], self.norms_N[some], self.residuals_N[some], self.scale)
+        return RoundedRows(self.numbers[some], self.norms_N[some], self.residuals_N[some], self.rounding)
 
     def scores(self, bank: RoundedRows) -> Tensor:
         """Scaled half squared distances (Q, M) to rows of a bank, as float32 or rounded to bfloat16."""

@@ -20,7 +20,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from subband.banks.coarse import RoundedRows
+from subband.banks.coarse import RoundedRows, Rounding
 from subband.banks.distances import FLOAT32_ROUNDING, squared_norms
 
 # Beside the D products: the half norm, the roundings of centre, norms, limits and of the reported distance, which may tie.
@@ -53,7 +53,7 @@ class BankBlock:
         centre_D: Tensor,
         keep: int,
         groups_M: Tensor | None = None,
-        coarse: tuple[torch.dtype, float] | None = None,
+        rounding: Rounding | None = None,
     ) -> BankBlock:
         """Prepare rows.
 
@@ -62,15 +62,14 @@ class BankBlock:
             centre_D: float32.
             keep: so many equal rows (of one group) may win, the first ones.
             groups_M: int64 labels; rows of different groups are not interchangeable.
-            coarse: half precision and scale of coarse scores.
+            rounding: half precision of coarse scores.
         """
         norms_M = squared_norms(rows_MD, centre_D)
         half_norms_M = (norms_M / 2).float()
         half_norms_M[_repeated(rows_MD, norms_M, keep, groups_M)] = torch.inf
         rounded = None
-        if coarse is not None:
-            dtype, scale = coarse
-            rounded = RoundedRows.of_bank(rows_MD - centre_D, half_norms_M.isinf(), scale, dtype)
+        if rounding is not None:
+            rounded = RoundedRows.of_bank(rows_MD - centre_D, rounding, half_norms_M.isinf())
         largest = torch.linalg.vector_norm(rows_MD, dim=1).amax().item()
         largest = max(largest, torch.linalg.vector_norm(centre_D).item())
         return cls(rows_MD, half_norms_M, largest, norms_M.amax().sqrt().item(), rounded)
@@ -112,9 +111,9 @@ class QueryBlock:
         return squared_norms(self.centred_QD) / 2 + self.centred_QD.double() @ self._centre_D.double()
 
     def rounded(self, bank: RoundedRows) -> RoundedRows:
-        """The queries in half precision, with the scale of a bank."""
-        if self._rounded is None or self._rounded.scale != bank.scale:
-            self._rounded = RoundedRows.of_queries(self.centred_QD, bank.scale, bank.numbers.dtype)
+        """The queries in half precision, rounded as a bank is."""
+        if self._rounded is None or self._rounded.rounding != bank.rounding:
+            self._rounded = RoundedRows.of_queries(self.centred_QD, bank.rounding)
         return self._rounded
 
     def scores(self, bank: BankBlock, some: slice, out: Tensor) -> Tensor:
@@ -127,4 +126,5 @@ class QueryBlock:
         rate = operations * FLOAT32_ROUNDING / (1 - operations * FLOAT32_ROUNDING)
         norms_Q = self.norms_Q[some]
         magnitudes_Q = norms_Q * bank.largest_norm + (norms_Q + bank.largest_centred).square() / 2
-        return rate * 1.02 * magnitudes_Q + operations * _UNDERFLOW
+        errors_Q: Tensor = rate * 1.02 * magnitudes_Q + operations * _UNDERFLOW
+        return errors_Q

@@ -7,9 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from subband.banks.coarse import Coarse, choose_rounding
 from subband.banks.distances import check_vectors
-from subband.banks.neighbours import Search, check_bank, check_widths, spans
+from subband.banks.neighbours import check_bank, check_widths
 from subband.banks.scores import BankBlock
+from subband.banks.search import Neighbours, Search, spans, tile_side
+from subband.errors import ParamsError
+
+_COARSE_ROWS = 1024
 
 
 class NearestNeighbours(nn.Module):
@@ -21,6 +26,8 @@ class NearestNeighbours(nn.Module):
 
     Args:
         bank: (M, D), kept as float32.
+        neighbours: the most that `search` will be asked for.
+        coarse: precision of a first look, as for `nearest`; half precision keeps half as much memory again as the bank.
 
     Raises:
         ParamsError: empty bank.
@@ -31,16 +38,16 @@ class NearestNeighbours(nn.Module):
     centre: Tensor
     half_norms: Tensor
 
-    BLOCK_ROWS = 2048
-
-    def __init__(self, bank: Tensor) -> None:
+    def __init__(self, bank: Tensor, neighbours: int = 1, coarse: Coarse = "auto") -> None:
         super().__init__()
+        self.neighbours = neighbours
+        self._coarse: Coarse = coarse
         check_bank(len(bank))
         self.register_buffer("bank", bank.detach().float())
         self.register_buffer("centre", torch.empty(0), persistent=False)
         self.register_buffer("half_norms", torch.empty(0), persistent=False)
         self._prepare()
-        self.register_load_state_dict_post_hook(_prepare_again)
+        self.register_load_state_dict_post_hook(_prepare_again)  # type: ignore[no-untyped-call]
 
     def forward(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Distances float32 (N, P) and row numbers int64 (N, P) of vectors (N, P, D).
@@ -50,16 +57,29 @@ class NearestNeighbours(nn.Module):
             DataError: NaN, infinite or absurdly large vectors.
         """
         check_widths(queries.shape[-1], self.bank.shape[1])
-        flat = queries.reshape(-1, queries.shape[-1]).float()
+        flat = queries.detach().reshape(-1, queries.shape[-1]).float()
         if torch.compiler.is_exporting():
             distances, indices = self._without_second_comparison(flat)
         else:
-            check_vectors(flat, "query")
-            search = Search(flat, self.centre)
-            for start, block in self._blocks:
-                search.add(block, start)
-            distances, indices = search.best
+            distances, indices = self.search(flat)
         return distances.view(queries.shape[:-1]), indices.view(queries.shape[:-1])
+
+    def search(self, queries: Tensor, neighbours: int = 1) -> Neighbours:
+        """The nearest rows of vectors (Q, D).
+
+        Raises:
+            ParamsError: more neighbours than the bank was prepared for.
+            DataError: NaN, infinite or absurdly large vectors.
+        """
+        if not 1 <= neighbours <= self.neighbours:
+            raise ParamsError(
+                f"neighbours = {neighbours} is out of range; this bank was prepared for 1 to {self.neighbours}"
+            )
+        check_vectors(queries, "query")
+        found = Search(queries, self.centre, neighbours)
+        for start, block in self._blocks:
+            found.add(block, start)
+        return found.best
 
     def _without_second_comparison(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         indices = torch.addmm(self.half_norms, queries - self.centre, self.bank.T, alpha=-1).argmin(dim=1)
@@ -68,16 +88,20 @@ class NearestNeighbours(nn.Module):
 
     def _prepare(self) -> None:
         check_vectors(self.bank, "bank")
-        self.centre = self.bank[: self.BLOCK_ROWS].mean(dim=0)
+        side = tile_side(self.bank.device)
+        self.centre = self.bank[:side].mean(dim=0)
+        # Rounding the queries of one picture costs more than a small bank's products save.
+        coarse = "none" if self._coarse == "auto" and len(self.bank) < _COARSE_ROWS else self._coarse
+        rounding = choose_rounding(coarse, self.bank[:side], self.centre)
         self._blocks = [
-            (start, BankBlock.of(self.bank[start:stop], self.centre, 1))
-            for start, stop in spans(0, len(self.bank), self.BLOCK_ROWS)
+            (start, BankBlock.of(self.bank[start:stop], self.centre, self.neighbours, rounding=rounding))
+            for start, stop in spans(0, len(self.bank), side)
         ]
         self.half_norms = torch.cat([block.half_norms_M for _, block in self._blocks])
 
     def _apply(self, *arguments: Any, **options: Any) -> NearestNeighbours:
         # A move to another device replaces the buffers, of which the blocks are views.
-        super()._apply(*arguments, **options)
+        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
         self._prepare()
         return self
 

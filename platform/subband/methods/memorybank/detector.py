@@ -7,9 +7,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from subband.banks.neighbours import Neighbours, nearest
-from subband.banks.reweighting import reweighted_scores
-from subband.banks.served import NearestNeighbours
+from subband.banks import NearestNeighbours, Neighbours, nearest, reweighted_scores
 from subband.methods.detector import Calibration, Detector
 from subband.methods.memorybank.params import MemoryBankParams
 from subband.methods.memorybank.scoring import cell_scores, highest_cells, maps_and_scores, operators
@@ -79,7 +77,7 @@ class MemoryBankDetector(Detector):
             highest = highest_cells(cells)
             queries = vectors.flatten(0, 1)[highest]
             nearest_of_these = Neighbours(*(part[highest] for part in found))
-            reweighted = reweighted_scores(queries[:, None], nearest_of_these, self.bank, self.params.reweight)
+            reweighted = reweighted_scores(queries[:, None], nearest_of_these, self.search, self.params.reweight)
         return maps_and_scores(cells, self.rows, self.columns, self.params.image_score, reweighted)
 
     def grid_scores(self, images: Tensor) -> Tensor:

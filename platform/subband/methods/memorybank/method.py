@@ -10,10 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from subband.banks import Rows
-from subband.banks.neighbours import nearest
-from subband.banks.reweighting import reweighted_scores
-from subband.banks.sizes import coreset_size
+from subband.banks import Rows, coreset_size, nearest, reweighted_scores
 from subband.data import Preprocess
 from subband.errors import DataError, ModelError
 from subband.methods.base import Fitted
@@ -141,6 +138,7 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
             neighbours=params.neighbours,
             query_group=torch.arange(pictures).repeat_interleave(cells),
             bank_group=picture_M,
+            device="cuda" if torch.cuda.is_available() else "cpu",
         )
         cell_NP = cell_scores(found.distances, params.distance).reshape(pictures, cells)
         known = torch.isfinite(cell_NP).all(dim=1)

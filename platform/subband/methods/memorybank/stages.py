@@ -28,13 +28,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from subband.banks import Rows
-from subband.banks.kcenter import GreedyKCenter
-from subband.banks.neighbours import Neighbours, nearest
-from subband.banks.projection import project, projection_matrix
-from subband.banks.reweighting import reweighted_scores
-from subband.banks.shards import random_order
-from subband.banks.sizes import coreset_size
+from subband.banks import (
+    GreedyKCenter,
+    Neighbours,
+    Rows,
+    coreset_size,
+    nearest,
+    project,
+    projection_matrix,
+    random_order,
+    reweighted_scores,
+)
 from subband.data import Split
 from subband.errors import ParamsError
 from subband.methods.memorybank.embedding import Embedding
@@ -152,7 +156,8 @@ def _nearest_stage(embedding: Embedding, rung: Rung | None) -> Stage:
                 if offset == len(picks):
                     return {name: before.array(name) for name in before.arrays}
             bank = Rows.of(bank.take(picks[offset:]))
-        found = nearest(queries, bank, neighbours=params.neighbours, initial=initial, offset=offset)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        found = nearest(queries, bank, neighbours=params.neighbours, initial=initial, offset=offset, device=device)
         return {"distances": found.distances.numpy(), "indices": found.indices.numpy()}
 
     return Stage(rung.stage("nearest") if rung else "nearest", 1, ("neighbours", *embedding.reads), compute)

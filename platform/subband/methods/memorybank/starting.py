@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from subband.banks import Rows
-from subband.banks.criteria import matrix_norms, mean_distances, starting_rows
+from subband.banks import Rows, matrix_norms, mean_distances, starting_rows
 from subband.methods.memorybank.params import CoresetStart
 
 STARTING_ROWS = 10
