@@ -34,6 +34,10 @@ class TrackingError(SubbandError, RuntimeError):
     """MLflow cannot be reached or refuses what it is given."""
 
 
+class ClusterError(SubbandError, RuntimeError):
+    """Ray cannot give the workers that were asked for, or lost them."""
+
+
 def unknown_name(kind: str, name: str, legal: Iterable[str]) -> str:
     """Message for a misspelt name: the nearest legal names first, then all of them.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from subband.banks.bounds import Bounds, Frame, Lookup, float32_suffices, interval_width, merged, products, settle
-from subband.banks.shard import READING, Candidates
+from subband.banks.candidates import READING, Candidates
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from torch import Tensor
 from subband.banks.bounds import Bounds
 from subband.banks.contest import Contest
 from subband.banks.rows import Rows
-from subband.banks.shard import Candidates, Shard
+from subband.banks.candidates import Candidates, Shard
 from subband.errors import ParamsError
 
 Progress = Callable[[int, int, float], None]
