@@ -5,7 +5,7 @@ MLflow itself (seconds to import) is loaded when it is first needed, so importin
 
 from subband.tracking.download import download_model, read_model_file
 from subband.tracking.push import Pushed, push
-from subband.tracking.registry import Champion, list_champions, register_champion
+from subband.tracking.registry import Champion, Registered, list_champions, register_champion
 from subband.tracking.sweep_file import DatasetInfo, SweepInfo
 from subband.tracking.sweep_log import SweepLog
 from subband.tracking.uri import TrackingTarget, comparison_url, experiment_url, resolve_tracking, ui_command, ui_url
@@ -14,6 +14,7 @@ __all__ = [
     "Champion",
     "DatasetInfo",
     "Pushed",
+    "Registered",
     "SweepInfo",
     "SweepLog",
     "TrackingTarget",
