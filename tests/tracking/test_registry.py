@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import mlflow.pyfunc
 import numpy as np
@@ -91,6 +92,41 @@ def test_versions_grow_the_alias_follows_and_the_same_files_stay_one_version(tar
     assert list_champions(target) == [again]
 
 
+def test_another_datasets_champion_gets_a_name_of_its_own(target, model_dir, tmp_path):
+    other = detector.save(tmp_path / "other", (0.1, 0.1, 0.1), threshold=0.4)
+    here, there = {"data": "mvtec:/a/pictures"}, {"data": "mvtec:/b/pictures"}
+    first = register_champion(model_dir, "pictures", here, target=target, loader=LOADER)
+    second = register_champion(other, "pictures", there, target=target, loader=LOADER)
+    assert (first.name, first.version) == ("pictures", 1)
+    assert re.fullmatch("pictures-[0-9a-f]{6}", second.name)
+    assert {c.name: (c.version, c.tags["data"]) for c in list_champions(target)} == {
+        "pictures": (1, "mvtec:/a/pictures"),
+        second.name: (1, "mvtec:/b/pictures"),
+    }
+    third = detector.save(tmp_path / "third", (0.9, 0.1, 0.1), threshold=0.4)
+    assert register_champion(third, "pictures", there, target=target, loader=LOADER).name == second.name
+
+
+def test_a_model_that_does_not_say_whose_it_is_is_taken_over(target, model_dir, tmp_path):
+    register_champion(model_dir, "pictures", {}, target=target, loader=LOADER)
+    other = detector.save(tmp_path / "other", (0.1, 0.1, 0.1), threshold=0.4)
+    taken = register_champion(other, "pictures", {"data": "mvtec:/a"}, target=target, loader=LOADER)
+    assert (taken.name, taken.version) == ("pictures", 2)
+    assert (
+        register_champion(model_dir, "pictures", {"data": "mvtec:/b"}, target=target, loader=LOADER).name != "pictures"
+    )
+
+
+def test_a_push_tells_the_name_that_a_champion_got(target, model_dir, tmp_path):
+    register_champion(model_dir, "pictures", {"data": "mvtec:/a"}, target=target, loader=LOADER)
+    other = detector.save(tmp_path / "other", (0.1, 0.1, 0.1), threshold=0.4)
+    folder = tmp_path / "sweep"
+    with SweepLog(folder, sweeps.info(), target) as log:
+        registered = log.register_champion(other, "pictures", {"data": "mvtec:/b"}, loader=LOADER)
+    assert registered.name.startswith("pictures-")
+    assert push(folder).champions == {registered.name: 1}
+
+
 def test_only_plain_files_are_registered(target, model_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(model_dir)  # without a tracking URI of its own MLflow would make a database here
     champion = register_champion(model_dir, "colour", {}, target=target, loader=LOADER)
@@ -103,7 +139,7 @@ def test_only_plain_files_are_registered(target, model_dir, tmp_path, monkeypatc
 
 def test_a_model_is_fetched_by_alias_version_id_and_run(target, model_dir, tmp_path):
     with SweepLog(tmp_path / "sweep", sweeps.info(), target) as log:
-        assert log.register_champion(model_dir, "colour", {"category": "weave"}, loader=LOADER) == 1
+        assert log.register_champion(model_dir, "colour", {"category": "weave"}, loader=LOADER) == ("colour", 1)
         run_id = log.run_id
     model_id = MlflowClient(target.uri).get_run(run_id).outputs.model_outputs[0].model_id
     for uri in ("models:/colour@champion", "models:/colour/1", f"models:/{model_id}", f"runs:/{run_id}/colour"):

@@ -223,7 +223,7 @@ def test_the_same_seed_proposes_the_same_trials(sweep):
     assert [record.choose for record in first.records] == [record.choose for record in again.records]
 
 
-def test_selection_synthetic_needs_no_test_pictures(sweep, tmp_path):
+def test_selection_synthetic_needs_no_test_pictures(sweep, sweep_home, tmp_path):
     category = open_dataset(ONE).category("weave")
     folder = tmp_path / "mine" / "weave" / "train" / "good"
     folder.mkdir(parents=True)
@@ -234,7 +234,11 @@ def test_selection_synthetic_needs_no_test_pictures(sweep, tmp_path):
     assert all(record.report == {} for record in result.records)
     (report,) = result.champions
     assert report.false_alarms is report.detected is None
-    assert result.versions["weave"][1] is not None
+    name, version = result.versions["weave"]
+    assert (name, version) == ("wepadim-mvtec-mine-weave", 1)
+    assert MlflowClient(f"sqlite:///{sweep_home / 'mlflow.db'}").get_registered_model(name).tags["data"] == (
+        f"mvtec:{tmp_path / 'mine'}"
+    )
     assert result.problems == []
 
 

@@ -27,9 +27,9 @@ import numpy as np
 from torch import Tensor
 
 from subband.banks.bounds import Bounds
+from subband.banks.candidates import Candidates, Shard
 from subband.banks.contest import Contest
 from subband.banks.rows import Rows
-from subband.banks.candidates import Candidates, Shard
 from subband.errors import ParamsError
 
 Progress = Callable[[int, int, float], None]

@@ -5,7 +5,7 @@ MLflow itself (seconds to import) is loaded when it is first needed, so importin
 
 from subband.tracking.download import download_model, read_model_file
 from subband.tracking.push import Pushed, push
-from subband.tracking.registry import Champion, list_champions, register_champion
+from subband.tracking.registry import Champion, Registered, list_champions, register_champion
 from subband.tracking.report_run import ReportFile, log_report
 from subband.tracking.sweep_file import DatasetInfo, SweepInfo
 from subband.tracking.sweep_log import SweepLog
@@ -15,6 +15,7 @@ __all__ = [
     "Champion",
     "DatasetInfo",
     "Pushed",
+    "Registered",
     "ReportFile",
     "SweepInfo",
     "SweepLog",

@@ -78,7 +78,8 @@ def _push(folder: Path, file: SweepFile, target: TrackingTarget) -> Pushed:
     files = writer.write_files(folder)
     champions = {}
     for entry in file.champions.values():
-        champions[entry.name] = writer.write_champion(entry, target)
+        registered = writer.write_champion(entry, target)
+        champions[registered.name] = registered.version
         file.save(folder)
     writer.finish(file.status)
     return Pushed(

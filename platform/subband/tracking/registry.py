@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from subband.errors import SubbandError, TrackingError
 from subband.tracking.connection import answering, connect
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ALIAS = "champion"
 DIGEST_TAG = "detector_sha256"
+DATA_TAG = "data"
 DEFAULT_EXPERIMENT = "champions"
 
 _LOADER_MODULE = "subband.tracking.pyfunc"
@@ -42,6 +43,13 @@ _REQUIREMENTS = (
 )
 _PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt"})
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+
+
+class Registered(NamedTuple):
+    """Under which name and version a champion is found."""
+
+    name: str
+    version: int
 
 
 @dataclass(frozen=True)
@@ -104,10 +112,13 @@ def register_champion(
     The same files registered again under the same name get no second version: the alias and the tags are renewed.
     When something fails, the version is taken back and the alias stays where it was.
 
+    A model belongs to the data that its first champion learnt from (the tag ``data``). A champion of other data never takes its
+    place: it goes under the name with a digest of its own data behind.
+
     Args:
         model_dir: the saved detector's folder: safetensors and JSON.
         name: the registered model's stable name; letters, digits, ``_``, ``-`` and ``.``.
-        tags: tags of the version.
+        tags: tags of the version; ``data``, where it is given, is the URI of the data.
         target: the registry, from :func:`~subband.tracking.uri.resolve_tracking`.
         run_id: the run that the detector comes from; without one it is kept in the experiment ``champions``.
         loader: dotted path of the function that opens the folder and gives the detector.
@@ -155,16 +166,8 @@ def register_with(
     loader: str,
 ) -> Champion:
     """:func:`register_champion` with an open client; raises what MLflow raises."""
-    from mlflow.exceptions import MlflowException
-
     wanted = {**legal_tags(tags), DIGEST_TAG: _digest(model_dir, loader)}
-    is_new = False
-    try:
-        client.create_registered_model(name, description="Defect detector of the subband platform.")
-        is_new = True
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    name, is_new = _own_model(client, name, wanted.get(DATA_TAG))
     registered = _version_with_digest(client, name, wanted[DIGEST_TAG])
     if registered is None:
         try:
@@ -179,6 +182,27 @@ def register_with(
             client.set_model_version_tag(name, str(registered), key, value)
         client.set_registered_model_alias(name, ALIAS, str(registered))
     return _champion(client.get_model_version(name, str(registered)))
+
+
+def _own_model(client: MlflowClient, name: str, data: str | None) -> tuple[str, bool]:
+    """The model that champions of these data go to, created where there is none: its name, and whether it is new."""
+    from mlflow.exceptions import MlflowException
+
+    tags = {DATA_TAG: data} if data else None
+    try:
+        client.create_registered_model(name, tags, description="Defect detector of the subband platform.")
+        return name, True
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    if data is None:
+        return name, False
+    owner = client.get_registered_model(name).tags.get(DATA_TAG)
+    if owner is None:  # registered by hand, or before models said whose they are
+        client.set_registered_model_tag(name, DATA_TAG, data)
+    elif owner != data:
+        return _own_model(client, f"{name}-{hashlib.sha256(data.encode()).hexdigest()[:6]}", data)
+    return name, False
 
 
 def _new_version(

@@ -74,7 +74,7 @@ class SweepInfo(BaseModel):
 
 
 class ChampionEntry(BaseModel):
-    """A champion to register: its detector folder, and the versions it already has, by tracking URI."""
+    """A champion to register: its detector folder, and by tracking URI the versions it already has and their models' names."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -83,6 +83,7 @@ class ChampionEntry(BaseModel):
     tags: dict[str, str] = {}
     loader: str
     versions: dict[str, int] = {}
+    names: dict[str, str] = {}
 
 
 class SweepFile(BaseModel):

@@ -38,6 +38,7 @@ from subband.trials import TrialRecord, read_records
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from subband.tracking.registry import Registered
     from subband.tracking.writer import SweepWriter
 
 logger = logging.getLogger(__name__)
@@ -126,18 +127,19 @@ class SweepLog:
         *,
         loader: str = "subband.load",
         timeout: float = 120.0,
-    ) -> int | None:
+    ) -> Registered | None:
         """Register a saved detector as the ``champion`` of the model ``name``, with this sweep's run as its origin.
 
         Args:
             model_dir: the saved detector's folder; it must stay where it is until it is registered.
             name: the registered model's stable name.
-            tags: tags of the new version.
+            tags: tags of the new version; ``data``, the URI of the data, keeps apart what only shares a name.
             loader: dotted path of the function that opens the folder.
             timeout: seconds to wait for MLflow (what was handed over before is written first).
 
         Returns:
-            The version, or None when MLflow does not answer: then ``push`` registers it later.
+            Name and version, or None when MLflow does not answer: then ``push`` registers it later. The name has a digest behind if
+            another dataset's champion bears the one asked for.
 
         Raises:
             TrackingError: the folder holds no detector, the name is illegal, or MLflow refuses the model.
@@ -150,15 +152,15 @@ class SweepLog:
             self._file.champions[name] = entry
             self._file.save(self.folder)
 
-        def register(writer: SweepWriter) -> int:
-            version = writer.write_champion(entry, self.target)
+        def register(writer: SweepWriter) -> Registered:
+            done = writer.write_champion(entry, self.target)
             self._save()
-            return version
+            return done
 
-        version: Future[int] = Future()
-        self._submit(f"the champion {name}", register, version)
+        registered: Future[Registered] = Future()
+        self._submit(f"the champion {name}", register, registered)
         try:
-            return version.result(timeout)
+            return registered.result(timeout)
         except FutureTimeoutError:
             logger.warning(
                 "the champion %r is not registered: MLflow at %s does not answer; register it later with: "

@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 from subband.errors import TrackingError
 from subband.tracking.naming import flat_params, legal_tags, shortened, trial_metrics, trial_name
 from subband.tracking.progress import Progress
-from subband.tracking.registry import register_with
+from subband.tracking.registry import Registered, register_with
 from subband.tracking.sweep_file import FIGURES, REPORT, ChampionEntry, Status, SweepFile
 from subband.tracking.uri import TrackingTarget
 from subband.tracking.view import TAG_PREFIX, outdated_views, ranked_view, view_key
@@ -127,14 +127,15 @@ class SweepWriter:
         for key in outdated_views(tags):
             self.client.delete_experiment_tag(self.experiment_id, key)
 
-    def write_champion(self, entry: ChampionEntry, target: TrackingTarget) -> int:
-        """Register a champion, once for each tracking URI; returns its version."""
+    def write_champion(self, entry: ChampionEntry, target: TrackingTarget) -> Registered:
+        """Register a champion, once for each tracking URI."""
         if target.uri not in entry.versions:
             champion = register_with(
                 self.client, Path(entry.model_dir), entry.name, entry.tags, target, self.run_id, entry.loader
             )
             entry.versions[target.uri] = champion.version
-        return entry.versions[target.uri]
+            entry.names[target.uri] = champion.name
+        return Registered(entry.names.get(target.uri, entry.name), entry.versions[target.uri])
 
     def write_files(self, folder: Path) -> int:
         """Put every figure and report of the sweep's folder among the artifacts; returns how many."""

@@ -134,9 +134,7 @@ class _Workers:
 
     def _ask_each(self, question: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """One answer of every worker; all work at the same time."""
-        asked = [
-            getattr(actor, question).remote(*given) for actor, given in zip(self._actors, arguments, strict=True)
-        ]
+        asked = [getattr(actor, question).remote(*given) for actor, given in zip(self._actors, arguments, strict=True)]
         answers = []
         for number, answer in enumerate(asked):
             try:

@@ -57,11 +57,13 @@ def finish(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog, say: C
         try:
             # A server that never answered the trials is not waited for again and again: `push` registers later.
             patience = 120.0 if sweep_log.run_id is not None else 5.0
-            version = sweep_log.register_champion(report.folder, model, _tags(plan, chosen, report), timeout=patience)
+            done = sweep_log.register_champion(report.folder, model, _tags(plan, chosen, report), timeout=patience)
         except SubbandError as error:
             result.problems.append(f"{name}: the champion is saved in {report.folder} but not registered: {error}")
             continue
-        result.versions[name] = (model, version)
+        result.versions[name] = (done.name, done.version) if done else (model, None)
+        if done and done.name != model:
+            say(f"{name}: {model} is another dataset's champion; this one is {done.name}")
 
 
 def _log_figures(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog) -> None:
@@ -133,6 +135,7 @@ def _tags(plan: SweepPlan, chosen: TrialRecord, report: ChampionReport) -> dict[
     return {
         "method": plan.method.name,
         "dataset": plan.dataset.name,
+        "data": _whole(plan.dataset.uri),
         "category": report.category,
         "selection": plan.settings.selection,
         "sweep": plan.folder.name,
@@ -141,3 +144,10 @@ def _tags(plan: SweepPlan, chosen: TrialRecord, report: ChampionReport) -> dict[
         "threshold": f"{report.threshold:.6g}",
         **{f"choose.{name}": value for name, value in metrics.items()},
     }
+
+
+def _whole(uri: str) -> str:
+    """The dataset's URI without its choice of categories: champions of some and of all are champions of the same data."""
+    path, _, query = uri.partition("?")
+    options = "&".join(option for option in query.split("&") if not option.startswith("categories="))
+    return f"{path}?{options}" if options else path
