@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for an error that is the user's to mend)."""
     parser = argparse.ArgumentParser(prog="python -m subband.tracking", description="Commands about MLflow tracking.")
     commands = parser.add_subparsers(dest="command", required=True)
-    pushing = commands.add_parser("push", help="write a sweep's or an analysis's folder to MLflow, as far as it is missing")
+    pushing = commands.add_parser(
+        "push", help="write a sweep's or an analysis's folder to MLflow, as far as it is missing"
+    )
     pushing.add_argument("folder", type=Path, metavar="DIR", help="the folder (it has a sweep.json or a report.json)")
     pushing.add_argument("--tracking-uri", metavar="URI", help="where to (default: where the sweep logged)")
     listing = commands.add_parser("champions", help="list the registered champions")
