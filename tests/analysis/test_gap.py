@@ -1,7 +1,6 @@
 """The score gap: the published script's own numbers, and the fair figures by hand."""
 
 import csv
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from subband.errors import ParamsError
 from tests.analysis.conftest import SMALL
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-sys.path.insert(0, str(GOLDEN))
 TOLERANCE = 5e-6
 
 

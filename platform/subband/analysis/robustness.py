@@ -27,6 +27,9 @@ from subband.report.robustness_tile import TileCell, robustness_tile
 CURVE_METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "au_pro_0.3": "AU-PRO up to 0.3"}
 
 
+_WORDS = {"noise": "Gaussian noise", "colour": "colour jitter"}
+
+
 class RobustnessSettings(AnalysisSettings):
     """Settings of a robustness analysis."""
 
@@ -226,7 +229,7 @@ def _write(
         levels,
         panels,
         distortion.unit,
-        f"{name}: robustness against {settings.kind}",
+        f"{name}: robustness against {_WORDS[settings.kind]}",
         f"All test pictures, distorted after framing: {distortion.about}. The detectors stay as they were.",
     )
     analysis.figure(f"{settings.kind}_curves_{name}", figure)
@@ -248,7 +251,7 @@ def _write_tile(
         for label, results in list(here.items())[:2]
     }
     unit = "sigma" if settings.kind == "noise" else "factor"
-    figure = robustness_tile(columns, unit, f"{name}: a good picture under {settings.kind}", settings.tile_range)
+    figure = robustness_tile(columns, unit, f"{name}: one picture under {_WORDS[settings.kind]}", settings.tile_range)
     analysis.figure(f"{settings.kind}_tile_{name}", figure)
 
 

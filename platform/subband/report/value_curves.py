@@ -100,7 +100,10 @@ def _end_labels(ends: Mapping[str, float], near: float) -> list[tuple[float, str
             groups[-1].append(entry)
         else:
             groups.append([entry])
-    return [(float(np.mean([value for value, _ in group])), ", ".join(name for _, name in group)) for group in groups]
+    return [
+        (float(np.mean([value for value, _ in group])), ", ".join(name for _, name in reversed(group)))
+        for group in groups
+    ]
 
 
 def _one_value(axes: Axes, lines: Mapping[str, Sequence[float]], mean: str) -> None:

@@ -1,0 +1,105 @@
+"""A finished analysis in MLflow: all of it, once, and later where MLflow was down."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from subband.errors import TrackingError
+from subband.tracking import DatasetInfo, ReportFile, TrackingTarget, log_report
+from subband.tracking.__main__ import main
+
+
+def results(folder: Path, target: TrackingTarget, **changes) -> Path:
+    folder.mkdir()
+    (folder / "curves").mkdir()
+    (folder / "curves" / "noise.csv").write_text("Level,a\n0,99.00\n")
+    (folder / "tile.png").write_bytes(b"\x89PNG")
+    report = ReportFile(
+        experiment="analysis/tiles",
+        run_name="robustness-1",
+        dataset=DatasetInfo(name="tiles", digest="d" * 64, source="synthetic:", categories=("weave",)),
+        params={"analysis": "robustness", "levels": [0, 10], "seed": 42},
+        points=[("weave/image_auroc/wepadim sigma=2", 0.9 - step / 1000, step) for step in range(250)],
+        tags={"notes": "none"},
+        tracking_uri=target.uri,
+        artifact_root=target.artifact_root,
+    )
+    (folder / "report.json").write_text(report.model_copy(update=changes).model_dump_json())
+    return folder
+
+
+def runs(target: TrackingTarget):
+    client = MlflowClient(target.uri)
+    experiment = client.get_experiment_by_name("analysis/tiles")
+    return client, client.search_runs([experiment.experiment_id])
+
+
+def test_everything_is_logged_once(tmp_path, target):
+    folder = results(tmp_path / "results", target)
+    logged = log_report(folder)
+    assert log_report(folder) == logged
+    client, (run,) = runs(target)
+    assert run.info.run_id == logged.run_id
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "robustness-1")
+    assert run.data.params == {"analysis": "robustness", "levels": "0, 10", "seed": "42"}
+    assert run.data.tags["role"] == "analysis"
+    assert run.inputs.dataset_inputs[0].dataset.name == "tiles"
+    (key,) = run.data.metrics
+    assert key.startswith("weave/image_auroc/wepadim sigma_2")  # MLflow's legal letters
+    history = client.get_metric_history(run.info.run_id, key)
+    assert sorted((point.step, point.value) for point in history) == [(s, 0.9 - s / 1000) for s in range(250)]
+    assert {entry.path for entry in client.list_artifacts(run.info.run_id)} == {"curves", "report.json", "tile.png"}
+    assert [entry.path for entry in client.list_artifacts(run.info.run_id, "curves")] == ["curves/noise.csv"]
+
+
+def test_a_run_that_was_cut_off_is_written_anew(tmp_path, target, monkeypatch):
+    folder = results(tmp_path / "results", target)
+    with monkeypatch.context() as patched:
+
+        def full(self, *args, **kwargs):
+            raise OSError("no space left on device")
+
+        patched.setattr(MlflowClient, "log_artifacts", full)
+        with pytest.raises(TrackingError, match="no space left"):
+            log_report(folder)
+    _, (broken,) = runs(target)
+    assert broken.info.status == "FAILED"
+    logged = log_report(folder)
+    _, (run,) = runs(target)
+    assert run.info.run_id == logged.run_id != broken.info.run_id
+
+
+def test_a_server_that_is_down_costs_nothing_and_gets_it_later(tmp_path, target, capsys):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = results(tmp_path / "results", target, tracking_uri=f"http://127.0.0.1:{port}", artifact_root=None)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(TrackingError, match="does not answer"):
+        log_report(folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert main(["push", str(folder), "--tracking-uri", target.uri]) == 0
+    _, (run,) = runs(target)
+    assert f"run {run.info.run_id}" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_analysis_is_refused(tmp_path, target):
+    with pytest.raises(TrackingError, match=r"holds no readable report\.json"):
+        log_report(tmp_path)
+    folder = results(tmp_path / "results", target)
+    (folder / "report.json").write_text(json.dumps({"params": 1}))
+    with pytest.raises(TrackingError, match=r"holds no readable report\.json"):
+        log_report(folder)
+
+
+def test_a_deleted_experiment_says_how_to_go_on(tmp_path, target):
+    folder = results(tmp_path / "results", target)
+    logged = log_report(folder)
+    MlflowClient(target.uri).delete_experiment(logged.experiment_id)
+    with pytest.raises(TrackingError, match="was deleted in MLflow; give another --experiment"):
+        log_report(folder)
