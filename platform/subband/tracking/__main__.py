@@ -7,7 +7,12 @@ Give MLflow what it missed while it was down, or copy a sweep to another server:
 
 Show what is registered::
 
-    python -m subband.tracking champions --folder runs
+    python -m subband.tracking champions
+
+Give a champion another threshold, by hand or by the share of good pictures that may be called defective::
+
+    python -m subband.tracking threshold wepadim-mvtec-pictures-bottle 3.2
+    python -m subband.tracking threshold wepadim-mvtec-pictures-bottle --fpr 0.01
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from subband.errors import SubbandError
+from subband.home import home
 from subband.tracking.push import push
 from subband.tracking.registry import list_champions
 from subband.tracking.report_run import REPORT_FILE_NAME, log_report
@@ -35,16 +41,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pushing.add_argument("folder", type=Path, metavar="DIR", help="the folder (it has a sweep.json or a report.json)")
     pushing.add_argument("--tracking-uri", metavar="URI", help="where to (default: where the sweep logged)")
     listing = commands.add_parser("champions", help="list the registered champions")
-    listing.add_argument(
-        "--tracking-uri", metavar="URI", help="the registry (default: MLFLOW_TRACKING_URI, else sqlite)"
-    )
-    listing.add_argument(
-        "--folder", type=Path, default=Path("runs"), help="where the default database lies (default: runs)"
-    )
+    changing = commands.add_parser("threshold", help="register a champion once more with another threshold")
+    changing.add_argument("model", metavar="MODEL", help="the registered model's name")
+    changing.add_argument("value", metavar="VALUE", nargs="?", type=float, help="scores above it are defects")
+    changing.add_argument("--fpr", type=float, help="instead: share of good pictures that may be called defective")
+    for reading in (listing, changing):
+        reading.add_argument(
+            "--tracking-uri", metavar="URI", help="the registry (default: MLFLOW_TRACKING_URI, else sqlite)"
+        )
+        reading.add_argument(
+            "--folder", type=Path, default=home(), help="where the default database lies (default: %(default)s)"
+        )
     flags = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    run = {"push": _push, "champions": _champions, "threshold": _threshold}[flags.command]
     try:
-        lines = _push(flags.folder, flags.tracking_uri) if flags.command == "push" else _champions(flags)
+        lines = run(flags)
     except SubbandError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -52,11 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _push(folder: Path, uri: str | None) -> list[str]:
-    if (folder / REPORT_FILE_NAME).is_file():
-        report = log_report(folder, uri)
+def _push(flags: argparse.Namespace) -> list[str]:
+    if (flags.folder / REPORT_FILE_NAME).is_file():
+        report = log_report(flags.folder, flags.tracking_uri)
         return [f"{report.target.uri} has the analysis and its {report.files} files: run {report.run_id}"]
-    done = push(folder, uri)
+    done = push(flags.folder, flags.tracking_uri)
     lines = [
         f"{done.target.uri} has all {done.trials} trials ({done.new_trials} new) and {done.files} figures and reports",
         *(f"champion {name}: version {version}" for name, version in done.champions.items()),
@@ -72,6 +84,18 @@ def _champions(flags: argparse.Namespace) -> list[str]:
     target = resolve_tracking(flags.tracking_uri, flags.folder)
     found = list_champions(target)
     return [f"{champion.uri}  version {champion.version}" for champion in found] or [f"no champions in {target.uri}"]
+
+
+def _threshold(flags: argparse.Namespace) -> list[str]:
+    from subband.tracking.threshold import set_threshold  # brings torch, which no other command needs
+
+    target = resolve_tracking(flags.tracking_uri, flags.folder)
+    champion = set_threshold(flags.model, target, flags.value, flags.fpr)
+    tags = champion.tags
+    return [
+        f"{champion.uri}  version {champion.version}: threshold {tags['threshold']}, {tags['threshold_rule']}; "
+        f"before: {tags['threshold_before']}"
+    ]
 
 
 if __name__ == "__main__":
