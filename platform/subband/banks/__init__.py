@@ -3,7 +3,7 @@
 from subband.banks.criteria import matrix_norms, mean_distances, starting_rows
 from subband.banks.kcenter import GreedyKCenter, distances_to
 from subband.banks.rows import Rows
-from subband.banks.shards import MergedSelection, merged_selection, random_order
+from subband.banks.shards import MergedSelection, merged_selection, random_order, shard_edges
 from subband.banks.sizes import coreset_size
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "mean_distances",
     "merged_selection",
     "random_order",
+    "shard_edges",
     "starting_rows",
 ]

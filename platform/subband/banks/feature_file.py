@@ -33,7 +33,9 @@ def open_features(path: Path, tensor: str | None = None) -> Rows:
     else:
         raise DataError(f"{path} must end in .npy or .safetensors")
     if array.dtype != np.float32 or array.ndim < 2 or not array.size:
-        raise DataError(f"{path} holds {array.dtype} of shape {array.shape}; features are float32 (..., D) with at least one row")
+        raise DataError(
+            f"{path} holds {array.dtype} of shape {array.shape}; features are float32 (..., D) with at least one row"
+        )
     return Rows.of(array)
 
 
@@ -45,7 +47,9 @@ def _mapped_tensor(path: Path, tensor: str | None) -> np.ndarray:
     try:
         header = json.loads(text)
         header.pop("__metadata__", None)
-        entries = {name: (entry["dtype"], tuple(entry["shape"]), *entry["data_offsets"]) for name, entry in header.items()}
+        entries = {
+            name: (entry["dtype"], tuple(entry["shape"]), *entry["data_offsets"]) for name, entry in header.items()
+        }
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a safetensors file: its header cannot be read") from error
     if tensor is None:
