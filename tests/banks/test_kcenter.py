@@ -96,6 +96,10 @@ def test_a_stored_state_goes_on_with_the_same_picks(kind, seed, early, late, cri
     np.testing.assert_array_equal(resumed.picks, whole.picks)
     np.testing.assert_array_equal(resumed.radii, whole.radii)
     np.testing.assert_array_equal(resumed.distances, whole.distances)
+    if not criterion:
+        anew = GreedyKCenter.from_state(rows, {"picks": state["picks"], "radii": state["radii"]})
+        np.testing.assert_array_equal(anew.extend(late), whole.picks)
+        np.testing.assert_array_equal(anew.radii, whole.radii)
 
 
 @pytest.mark.parametrize("size", [8, 1000])

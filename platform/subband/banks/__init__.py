@@ -8,7 +8,7 @@ from subband.banks.reweighting import reweighted_scores
 from subband.banks.rows import Rows
 from subband.banks.search import Neighbours
 from subband.banks.served import NearestNeighbours
-from subband.banks.shards import MergedSelection, merged_selection, random_order
+from subband.banks.shards import MergedSelection, merged_selection, random_order, shard_edges
 from subband.banks.sizes import coreset_size
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "projection_matrix",
     "random_order",
     "reweighted_scores",
+    "shard_edges",
     "starting_rows",
 ]

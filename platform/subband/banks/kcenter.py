@@ -224,10 +224,16 @@ class GreedyKCenter(FarthestFirst):
     def from_state(cls, rows: Rows, state: Mapping[str, np.ndarray]) -> GreedyKCenter:
         """Go on where `state` was taken; the rows must be the same.
 
+        Args:
+            rows: the same as before.
+            state: a `state`, or only its picks and radii; then the bounds are computed anew, which costs k products a row.
+
         Raises:
             ParamsError: a state of another number of rows.
             DataError: a row that is not finite.
         """
+        if "seen" not in state:
+            return cls._from_picks(rows, state)
         if len(state["seen"]) != len(rows):
             raise ParamsError(f"the state is of a selection among {len(state['seen'])} rows, not {len(rows)}")
         found = cls.__new__(cls)
@@ -239,6 +245,15 @@ class GreedyKCenter(FarthestFirst):
         found._local.shard.seen = np.array(state["seen"], np.int64)
         found._local.shard.bounds = Bounds(*(np.array(state[name]) for name in Bounds.FIELDS))
         FarthestFirst.__init__(found, found._local, len(rows), state["picks"].tolist(), state["radii"].tolist())
+        return found
+
+    @classmethod
+    def _from_picks(cls, rows: Rows, state: Mapping[str, np.ndarray]) -> GreedyKCenter:
+        picks = np.asarray(state["picks"], np.int64)
+        found = cls(rows, int(picks[0]))
+        if len(picks) > 1:
+            found._local.absorb(picks[1:], rows.take([]), None)
+        FarthestFirst.__init__(found, found._local, len(rows), picks.tolist(), np.asarray(state["radii"]).tolist())
         return found
 
 

@@ -1,9 +1,9 @@
 """Exact greedy k-center over Ray workers, each of which holds a shard of the rows.
 
 Each round every worker proposes its farthest rows, with certain bounds of their distances and a level that its other rows do not
-exceed; the driver picks among the proposed rows as long as nobody else can be farther (`subband.banks.contest`), and the picks travel
-with the next round's question. So a round trip makes many picks, and they are those of `GreedyKCenter` on one machine, however many
-workers there are: every decision is by certain bounds or by float64 distances of two rows, which no division changes.
+exceed; the driver picks among the proposed rows as long as nobody else can be farther (`subband.banks.contest`), and the picks go
+out together. So a round trip makes many picks, and they are those of `GreedyKCenter` on one machine, however many workers there
+are: every decision is by certain bounds or by float64 distances of two rows, which no division changes.
 
 Memory: a worker holds bounds of its rows and sees the picks' vectors (k x D) in the object store, once a machine.
 """
@@ -23,7 +23,7 @@ from subband.banks.candidates import Candidates, Shard
 from subband.banks.contest import Contest
 from subband.banks.kcenter import FarthestFirst
 from subband.banks.rows import Rows
-from subband.errors import ClusterError, ParamsError
+from subband.errors import ClusterError, ParamsError, SubbandError
 
 Opener = Callable[[], Rows]
 """Gives the rows of a shard on the machine where it is called, by mapping a file for instance."""
@@ -48,11 +48,8 @@ class _Vectors:
 class _Worker:
     """One shard in an actor. It is asked in this order: open, place, then again and again absorb and propose."""
 
-    def __init__(self, opener: Opener) -> None:
-        self._opener = opener
-
-    def open(self) -> tuple[int, int]:
-        self._rows = self._opener()
+    def open(self, opener: Opener) -> tuple[int, int]:
+        self._rows = opener()
         return self._rows.shape
 
     def place(self, offset: int, name: str) -> None:
@@ -86,12 +83,16 @@ class _Workers:
         self._name = name
         self._vectors = _Vectors()
         self._told: list[tuple[np.ndarray, Any]] = []
-        self._actors = [self._start(opener) for opener in openers]
-        shapes = self._ask_each("open", [() for _ in openers])
-        if len({width for _, width in shapes}) != 1:
-            raise ParamsError(f"the shards' vectors have different widths: {[width for _, width in shapes]}")
-        self.edges = np.concatenate([[0], np.cumsum([count for count, _ in shapes])])
-        self._ask_each("place", [(int(offset), name) for offset in self.edges[:-1]])
+        self._actors = [self._start() for _ in openers]
+        try:
+            shapes = self._ask_each("open", [(opener,) for opener in openers])
+            if len({width for _, width in shapes}) != 1:
+                raise ParamsError(f"the shards' vectors have different widths: {[width for _, width in shapes]}")
+            self.edges = np.concatenate([[0], np.cumsum([count for count, _ in shapes])])
+            self._ask_each("place", [(int(offset), name) for offset in self.edges[:-1]])
+        except BaseException:
+            self.close()
+            raise
 
     def lookup(self, positions: np.ndarray) -> Tensor:
         return self._vectors(positions)
@@ -129,8 +130,8 @@ class _Workers:
         for actor in self._actors:
             ray.kill(actor)
 
-    def _start(self, opener: Opener) -> Any:
-        return ray.remote(_Worker).options(num_cpus=self._cpus).remote(opener)
+    def _start(self) -> Any:
+        return ray.remote(_Worker).options(num_cpus=self._cpus).remote()
 
     def _ask_each(self, question: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """One answer of every worker; all work at the same time."""
@@ -142,17 +143,20 @@ class _Workers:
             except ray.exceptions.RayActorError as death:
                 answers.append(self._ask_anew(number, question, arguments[number], death))
             except ray.exceptions.RayTaskError as error:
-                raise error.cause from None
+                if isinstance(error.cause, SubbandError):
+                    raise error.cause from None
+                raise
         return answers
 
     def _ask_anew(self, number: int, question: str, given: tuple[Any, ...], death: Exception) -> Any:
         """Start a worker again, tell it all picks and repeat the question."""
         while self._restarts > 0:
             self._restarts -= 1
-            actor = self._actors[number] = self._start(self._openers[number])
+            actor = self._actors[number] = self._start()
             try:
-                ray.get(actor.open.remote())
-                if question != "open" and hasattr(self, "edges"):
+                if question != "open":
+                    ray.get(actor.open.remote(self._openers[number]))
+                if question not in ("open", "place"):
                     ray.get(actor.place.remote(int(self.edges[number]), self._name))
                     for ids, vectors in self._told:
                         ray.get(actor.absorb.remote(ids, vectors, ids[:0], None))
@@ -171,8 +175,8 @@ class DistributedKCenter(FarthestFirst):
     Use it in a `with` statement, which ends the workers. Ray must be connected (`subband.tuning.cluster.connect`).
 
     Args:
-        openers: one a worker; together the rows in their order. A function that maps a part of a file which every machine sees sends
-            no rows; one that holds arrays sends them through the object store.
+        openers: one a worker; together the rows in their order. A function that maps a part of a file which every machine sees
+            sends no rows; one that holds arrays sends them through the object store.
         start: index of the first pick in the whole.
         resume: picks and radii of an earlier `state`, after which to go on; the bounds are computed anew.
         cpus_per_worker: processors reserved for each.
@@ -199,7 +203,8 @@ class DistributedKCenter(FarthestFirst):
         there = ray.cluster_resources().get("CPU", 0)
         if len(openers) * cpus_per_worker > there:
             raise ClusterError(
-                f"{len(openers)} workers of {cpus_per_worker:g} processors each do not fit: the cluster has {there:g}; take fewer workers"
+                f"{len(openers)} workers of {cpus_per_worker:g} processors each do not fit: the cluster has {there:g}; "
+                "take fewer workers"
             )
         self._workers = _Workers(openers, cpus_per_worker, restarts, name)
         count = int(self._workers.edges[-1])

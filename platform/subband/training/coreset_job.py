@@ -1,0 +1,261 @@
+"""The body of the coreset job: flags in, selection, files out."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from subband.banks.feature_file import open_features
+from subband.banks.kcenter import FarthestFirst, GreedyKCenter, Progress, distances_to
+from subband.banks.rows import Rows
+from subband.banks.shards import merged_selection, random_order, shard_edges
+from subband.banks.sizes import coreset_size
+from subband.errors import ParamsError, SubbandError
+from subband.methods.registry import validated
+from subband.training.coreset_files import Selection, write_selection
+
+LOG_EVERY_SECONDS = 10.0
+_SAVE_EVERY_SECONDS = 30.0
+
+
+class CoresetSettings(BaseModel):
+    """Which rows to choose from, how many, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    features: Path = Field(description="A .npy or .safetensors file of float32 features (..., D).")
+    tensor: str | None = Field(None, description="Name of the tensor, where a .safetensors file holds several.")
+    ratio: float | None = Field(None, description="Share of the rows to keep: above 0, at most 1.")
+    count: int | None = Field(None, description="Rows to keep, instead of a ratio.")
+    method: Literal["greedy", "merged", "random"] = Field(
+        "greedy",
+        description="greedy: exact k-center; merged: greedy in as many shards as there are workers, then among what they sent; "
+        "random: the first rows of a permutation.",
+    )
+    workers: int = Field(
+        1, ge=1, description="Ray workers that divide the rows; one works in this process. Shards of the merged method."
+    )
+    start: int = Field(0, ge=0, description="Row that greedy and merged pick first.")
+    per_shard: int | None = Field(
+        None, ge=1, description="Rows that each shard of the merged method sends; all picks by default."
+    )
+    seed: int = Field(0, ge=0, description="Of the random method.")
+    out: Path | None = Field(None, description="Folder to make; by default beside the features, FILE.coreset.")
+
+
+def coreset_job(description: str, argv: Sequence[str] | None = None) -> int:
+    """Select a coreset for a person at a terminal.
+
+    Args:
+        description: the job's docstring, shown by ``--help``.
+        argv: arguments; by default those of the process.
+
+    Returns:
+        Exit status: 0 done, 1 failed, 130 interrupted (the same command goes on).
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` and cluster managers ask this way
+    try:
+        settings = _settings(description, argv)
+        out = settings.out or settings.features.with_name(settings.features.name + ".coreset")
+        if out.exists():
+            raise ParamsError(f"{out} exists; name another folder with --out, or remove it")
+        rows = open_features(settings.features, settings.tensor)
+        size = coreset_size(len(rows), settings.ratio, settings.count)
+        console.print(
+            escape(
+                f"{settings.features.name}: {len(rows)} rows of {rows.shape[1]}, {settings.method} selection of {size}"
+            )
+        )
+        begun = time.monotonic()
+        with _Shown(console, size) as shown:
+            found = _SELECTIONS[settings.method](settings, rows, size, out, shown)
+        write_selection(out, found, rows, settings.model_dump(mode="json", exclude={"out", "features"}))
+        _report(console, found, out, time.monotonic() - begun)
+    except SubbandError as error:
+        console.print(f"[bold red]error:[/] {escape(str(error))}")
+        return 1
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on where a greedy selection stopped", markup=False)
+        return 130
+    return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _settings(description: str, argv: Sequence[str] | None) -> CoresetSettings:
+    # The bare types: ranges are checked by the settings model, whose message names the field.
+    bare: Any = create_model(  # type: ignore[call-overload]
+        "Settings",
+        **{
+            name: (field.annotation, Field(field.default, description=field.description))
+            for name, field in CoresetSettings.model_fields.items()
+        },
+    )
+    given = tyro.cli(bare, description=description, args=argv, prog=sys.argv[0].rsplit("/", 1)[-1])
+    settings: CoresetSettings = validated(CoresetSettings, given.model_dump(), "settings")
+    return settings
+
+
+def _greedy(settings: CoresetSettings, rows: Rows, size: int, out: Path, progress: Progress) -> Selection:
+    if size == len(rows):
+        return Selection(np.arange(size), np.empty(0), 0.0)
+    partial = _Partial(out.with_name(out.name + ".partial.npz"), _identity(settings, rows))
+    if settings.workers == 1:
+        before = partial.read()
+        alone = GreedyKCenter.from_state(rows, before) if before else GreedyKCenter(rows, settings.start)
+        return _extended(alone, size, partial, progress)
+    # Ray takes seconds to import and start: what is wrong with the file or the flags is told before.
+    from subband.training.coreset import DistributedKCenter
+    from subband.tuning.cluster import connect
+
+    connect()
+    openers = [
+        functools.partial(_open_part, settings.features.resolve(), settings.tensor, first, stop)
+        for first, stop in shard_edges(len(rows), min(settings.workers, len(rows)))
+    ]
+    with DistributedKCenter(openers, settings.start, partial.read()) as greedy:
+        return _extended(greedy, size, partial, progress)
+
+
+def _extended(greedy: FarthestFirst, size: int, partial: _Partial, progress: Progress) -> Selection:
+    try:
+        picks = greedy.extend(size, partial.saving(greedy, progress))
+    except KeyboardInterrupt:
+        partial.write(greedy)
+        raise
+    partial.remove()
+    return Selection(picks, greedy.radii[:size], float(greedy.radii[size - 1]))
+
+
+def _merged(settings: CoresetSettings, rows: Rows, size: int, out: Path, progress: Progress) -> Selection:
+    found = merged_selection(rows, size, settings.workers, settings.per_shard, settings.start, progress)
+    note = (
+        f"at most {found.bound:.6g} was sure before it was measured; "
+        f"the best {size} rows could reach {found.radius / found.factor:.6g} at least"
+    )
+    return Selection(found.picks, np.empty(0), found.radius, note)
+
+
+def _random(settings: CoresetSettings, rows: Rows, size: int, out: Path, progress: Progress) -> Selection:
+    picks = random_order(len(rows), settings.seed)[:size]
+    return Selection(picks, np.empty(0), float(distances_to(rows, picks).max()))
+
+
+_SELECTIONS: dict[str, Callable[[CoresetSettings, Rows, int, Path, Progress], Selection]] = {
+    "greedy": _greedy,
+    "merged": _merged,
+    "random": _random,
+}
+
+
+def _open_part(path: Path, tensor: str | None, first: int, stop: int) -> Rows:
+    return open_features(path, tensor).part(first, stop)
+
+
+def _identity(settings: CoresetSettings, rows: Rows) -> str:
+    """Of the selection that an interrupted run was making: its rows and its start, not its size."""
+    about = settings.features.stat()
+    text = f"{settings.features.resolve()} {about.st_size} {about.st_mtime_ns} {settings.tensor} {rows.shape} {settings.start}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Partial:
+    """Picks of an interrupted run, kept beside the folder that it was to make."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path = path
+        self._identity = identity
+        self._last = time.monotonic()
+
+    def read(self) -> dict[str, np.ndarray] | None:
+        """Picks and radii of the same selection, or None."""
+        try:
+            with np.load(self._path, allow_pickle=False) as stored:
+                if str(stored["identity"]) == self._identity and len(stored["picks"]):
+                    return {"picks": stored["picks"], "radii": stored["radii"]}
+        except (OSError, ValueError, KeyError, EOFError):
+            return None
+        return None
+
+    def write(self, greedy: FarthestFirst) -> None:
+        """Keep the picks so far."""
+        draft = self._path.with_name(self._path.name + ".draft")
+        with draft.open("wb") as file:
+            np.savez(file, identity=np.array(self._identity), picks=greedy.picks, radii=greedy.radii)
+        draft.replace(self._path)
+
+    def remove(self) -> None:
+        """The selection is complete."""
+        self._path.unlink(missing_ok=True)
+
+    def saving(self, greedy: FarthestFirst, progress: Progress) -> Progress:
+        """The progress callback, which also saves now and then."""
+
+        def told(picked: int, total: int, radius: float) -> None:
+            progress(picked, total, radius)
+            if time.monotonic() - self._last > _SAVE_EVERY_SECONDS:
+                self.write(greedy)
+                self._last = time.monotonic()
+
+        return told
+
+
+class _Shown:
+    """A bar in a terminal, a line now and then in a log file."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._bar = Bar(
+            TextColumn("[bold]rows"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting", total=total)
+        self._last = time.monotonic()
+
+    def __enter__(self) -> _Shown:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, picked: int, total: int, radius: float) -> None:
+        self._bar.update(self._task, completed=picked, total=total, description=f"radius {radius:.4g}")
+        if not self._console.is_terminal and time.monotonic() - self._last > LOG_EVERY_SECONDS:
+            self._console.print(f"  {picked} of {total} rows, radius {radius:.4g}")
+            self._last = time.monotonic()
+
+
+def _report(console: Console, found: Selection, out: Path, seconds: float) -> None:
+    lines: list[tuple[str, Any]] = [("rows kept", len(found.picks)), ("covering radius", f"{found.radius:.6g}")]
+    if found.note:
+        lines.append(("bounds", found.note))
+    lines += [("seconds", f"{seconds:.1f}"), ("written to", out)]
+    for name, value in lines:
+        console.print(f"  {name:<16} {value}", markup=False)
