@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TAKES_DATA = {"sharing", "overhead"}
-ORDER = ("sharing", "overhead", "memory", "metrics")
+ORDER = ("sharing", "overhead", "memory", "metrics", "neighbours")
 
 
 def main() -> int:
