@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TAKES_DATA = {"sharing", "overhead"}
-ORDER = ("sharing", "overhead", "memory", "metrics", "coreset")
+TAKES_DATA = {"sharing", "banks", "overhead"}
+ORDER = ("sharing", "banks", "overhead", "memory", "metrics", "coreset", "neighbours")
 
 
 def main() -> int:

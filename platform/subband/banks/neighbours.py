@@ -21,10 +21,10 @@ from subband.errors import ParamsError
 
 Vectors = Tensor | np.ndarray | Rows
 
-_CPU_MEMORY, _DEVICE_MEMORY = 256_000_000, 8_000_000_000
+_CPU_MEMORY, _DEVICE_MEMORY = 2**28, 2**33
 
 # With fewer queries, rounding the bank costs more than it saves.
-_COARSE_QUERIES = 2048
+_COARSE_QUERIES = 512
 
 
 def nearest(
@@ -84,7 +84,7 @@ def nearest_in_prefixes(
         bank_group: int64 (M,), given together with `query_group`.
         device: where to compute; by default where a tensor bank or query lies, else the processor.
         coarse: precision of a first look at all pairs (see `choose_rounding`); it changes the time, never the result.
-        memory: working memory in bytes, beside queries, bank and results; by default 256 MB, on an accelerator 8 GB.
+        memory: working memory in bytes, beside queries, bank and results; by default 256 MiB, on an accelerator 8 GiB.
 
     Returns:
         One result a prefix, on the device of the queries (for `Rows`: in main memory).

@@ -53,8 +53,8 @@ def reweighted_scores(
     others = _take(vectors, around.indices.flatten()).view(images, -1, rows.shape[1]).to(queries.device)
     to_others = torch.linalg.vector_norm(farthest.double()[:, None] - others.double(), dim=2)
     to_winner = torch.linalg.vector_norm(farthest.double() - rows.to(queries.device).double(), dim=1)
-    reweighted: Tensor = -torch.expm1(to_winner - torch.logsumexp(to_others, dim=1)) * to_winner
-    return reweighted.float()
+    weighted: Tensor = -torch.expm1(to_winner - torch.logsumexp(to_others, dim=1)) * to_winner
+    return weighted.float()
 
 
 def _take(vectors: Vectors, indices: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from subband.banks.scores import BankBlock
 from subband.banks.search import Neighbours, Search, spans, tile_side
 from subband.errors import ParamsError
 
-_COARSE_ROWS = 1024
+_COARSE_ROWS = 512
 
 
 class NearestNeighbours(nn.Module):
