@@ -33,9 +33,12 @@ def asked(detector: Detector, pictures: list[Image.Image]) -> list[Answer]:
     return [Answer(float(s), found.threshold, bool(d)) for s, d in zip(found.scores, found.decisions, strict=True)]
 
 
-def fit_detector(category: str, **params: object) -> Detector:
-    method = get_method("wepadim")
-    chosen = make_params(method, {"image_size": 64, "grid": 8, "weights": "random:0", **params})
+SMALL: dict[str, dict[str, object]] = {"wepadim": {"grid": 8}, "wedgenet": {"backbone": "resnet18", "ratio": 0.1}}
+
+
+def fit_detector(category: str, method_name: str = "wepadim", **params: object) -> Detector:
+    method = get_method(method_name)
+    chosen = make_params(method, {"image_size": 64, "weights": "random:0", **SMALL[method_name], **params})
     dataset = open_dataset(DATA)
     samples = dataset.category(category)
     pictures = tuple(sample.image for sample in samples.train)
@@ -49,9 +52,9 @@ def fit_detector(category: str, **params: object) -> Detector:
 
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two saved detectors: one looks at the whole picture, one at its centre."""
+    """A folder with two saved detectors of two methods: one looks at the whole picture, one at its centre."""
     folder = tmp_path_factory.mktemp("detectors")
-    fit_detector("leather").save(folder / "leather-whole")
+    fit_detector("leather", "wedgenet").save(folder / "leather-whole")
     fit_detector("weave", framing="crop", resize=80).save(folder / "weave-centre")
     return folder
 

@@ -177,10 +177,12 @@ class Detector(nn.Module, abc.ABC):
     def score(self, images: np.ndarray, batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
         """Maps (N, S, S) and scores (N,) of preprocessed pictures, uint8 (N, 3, S, S)."""
         device = next(self.buffers()).device
-        parts = [
-            self(torch.tensor(images[start : start + batch]).to(device).float() / 255)
-            for start in range(0, len(images), batch)
-        ]
+        # As the feature stages compute them: TF32 would round scores to 1e-3.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            parts = [
+                self(torch.tensor(images[start : start + batch]).to(device).float() / 255)
+                for start in range(0, len(images), batch)
+            ]
         if not parts:
             side = self.preprocess.image_size
             return np.zeros((0, side, side), np.float32), np.zeros(0, np.float32)

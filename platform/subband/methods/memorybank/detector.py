@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from subband.banks import NearestNeighbours, Neighbours, nearest, reweighted_scores
+from subband.banks import NearestNeighbours, Neighbours, reweighted_scores
 from subband.methods.detector import Calibration, Detector
 from subband.methods.memorybank.params import MemoryBankParams
 from subband.methods.memorybank.scoring import cell_scores, highest_cells, maps_and_scores, operators
@@ -52,7 +52,7 @@ class MemoryBankDetector(Detector):
         super().__init__(method, params, params.preprocess(), calibration, about)
         self.params: MemoryBankParams = params
         self.embedder = embedder
-        self.search = NearestNeighbours(bank)
+        self.search = NearestNeighbours(bank, max(params.neighbours, params.reweight))
         rows, columns = operators(params.grid_side(), params.image_size, params.sigma)
         self.register_buffer("rows", rows.clone(), persistent=False)
         self.register_buffer("columns", columns.clone(), persistent=False)
@@ -91,9 +91,9 @@ class MemoryBankDetector(Detector):
 
     def _nearest(self, vectors_NPD: Tensor) -> Neighbours:
         """Of all N x P vectors; distances and indices (N * P, K)."""
-        if self.params.neighbours > 1:
-            return nearest(vectors_NPD.flatten(0, 1), self.bank, neighbours=self.params.neighbours)
-        return Neighbours(*(part.reshape(-1, 1) for part in self.search(vectors_NPD)))
+        if self.params.neighbours == 1:
+            return Neighbours(*(part.reshape(-1, 1) for part in self.search(vectors_NPD)))
+        return self.search.search(vectors_NPD.flatten(0, 1), self.params.neighbours)
 
     def _cells(self, found: Neighbours, images: int) -> Tensor:
         return cell_scores(found.distances, self.params.distance).reshape(images, -1)
