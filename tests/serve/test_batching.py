@@ -107,7 +107,7 @@ def test_a_batch_that_fails_fails_alone(batcher, spied, pictures):
 
 
 def test_a_score_that_is_no_number_is_an_error_and_no_decision(batcher, detectors, pictures):
-    detector = detectors["leather-whole"]
+    detector = detectors["weave-centre"]
     detector.mean.fill_(float("nan"))
     (image,) = prepared(detector, pictures[:1])
     with pytest.raises(ModelError, match="the score nan"):

@@ -28,6 +28,7 @@ from tests.serve.conftest import ROOT, asked, encoded, free_port, noise
 
 MAX_BODY_MB, MAX_PIXELS, MAX_PICTURES = 2.0, 1_000_000, 4
 CHAMPION = "wepadim-synthetic-weave"
+METHODS = {"leather-whole": "wedgenet", "weave-centre": "wepadim", CHAMPION: "wepadim"}
 
 
 class Server(NamedTuple):
@@ -89,7 +90,7 @@ def test_a_posted_picture_gets_the_detectors_own_answer(client, detectors, pictu
     assert answer["threshold"] == detector.calibration.threshold
     assert answer["defective"] == expected.defective
     assert answer["rule"] == detector.calibration.rule
-    assert (answer["name"], answer["method"], answer["map"]) == (name, "wepadim", None)
+    assert (answer["name"], answer["method"], answer["map"]) == (name, METHODS[name], None)
     assert answer["image_size"] == {"width": 120, "height": 90}
     assert answer["frame"]["size"] == 64
     assert 0 < answer["seconds"] < 60
@@ -212,7 +213,7 @@ def test_models_are_listed_with_what_a_reader_must_know(client, detectors):
     assert [models[name]["source"] for name in sorted(models)] == ["folder", "folder", "registry"]
     for name, category in (("leather-whole", "leather"), ("weave-centre", "weave"), (CHAMPION, "weave")):
         model, detector = models[name], detectors.get(name, detectors["weave-centre"])
-        assert (model["method"], model["category"], model["dataset"]) == ("wepadim", category, "synthetic")
+        assert (model["method"], model["category"], model["dataset"]) == (METHODS[model["name"]], category, "synthetic")
         assert (model["selection"], model["good_scores"]) == ("holdout", 6)
         assert (model["threshold"], model["rule"]) == (detector.calibration.threshold, detector.calibration.rule)
         assert model["params"] == detector.params.model_dump(mode="json")
