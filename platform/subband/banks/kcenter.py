@@ -230,7 +230,8 @@ class GreedyKCenter(FarthestFirst):
 
         Args:
             rows: the same as before.
-            state: a `state`, or only its picks and radii; then the bounds are computed anew, which costs k products a row.
+            state: a `state`; where the selection had a start and no initial criterion, picks and radii suffice, and the bounds
+                are computed anew, which costs k products a row.
 
         Raises:
             ParamsError: a state of another number of rows.
