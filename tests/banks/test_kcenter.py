@@ -142,6 +142,21 @@ def test_rows_that_equal_a_pick_come_last_in_their_order():
     assert greedy.radii.tolist() == [2, 1, 0, 0, 0, 0]
 
 
+def test_a_criterion_that_is_zero_everywhere_leaves_the_order_of_the_rows():
+    greedy = GreedyKCenter(Rows.of(made("uniform", 9, 3, 0)), initial=np.zeros(9))
+    assert greedy.extend(4).tolist() == [0, 1, 2, 3]
+    assert greedy.extend(6).tolist() == [0, 1, 2, 3, 4, 5]
+    assert greedy.covering_radius == distances_to(Rows.of(made("uniform", 9, 3, 0)), range(6)).max()
+
+
+def test_one_far_row_in_the_criterion_is_told_before_there_is_a_radius():
+    initial = np.r_[np.zeros(8), 5.0]
+    told = []
+    greedy = GreedyKCenter(Rows.of(made("uniform", 9, 3, 0)), initial=initial)
+    assert greedy.extend(3, lambda *news: told.append(news)).tolist() == [8, 0, 1]
+    assert told[-1] == (3, 3, 0.0)
+
+
 def test_progress_may_interrupt_and_nothing_is_lost():
     features = made("uniform", 300, 8, 2)
     greedy = GreedyKCenter(Rows.of(features))

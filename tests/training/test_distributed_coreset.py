@@ -28,7 +28,9 @@ def workers(features, count, **options):
     return DistributedKCenter(openers, cpus_per_worker=0.25, **options)
 
 
-@pytest.mark.parametrize("kind", ["clustered", "copies", "tiny"])
+@pytest.mark.parametrize(
+    "kind", ["clustered", pytest.param("copies", marks=pytest.mark.slow), pytest.param("tiny", marks=pytest.mark.slow)]
+)
 def test_any_number_of_workers_picks_as_one_machine_does(kind):
     features = made(kind)
     alone = GreedyKCenter(Rows.of(features), start=700)

@@ -128,7 +128,7 @@ def products(rows: Block, picks: Block) -> tuple[Tensor, np.ndarray]:
     return found, factor * rows.norms + _underflow(width, double)
 
 
-def interval_width(rows: np.ndarray, picks: np.ndarray, width: int, double: bool) -> np.ndarray:
+def interval_width(rows: np.ndarray, picks: np.ndarray | float, width: int, double: bool) -> np.ndarray:
     """Upper minus lower bound of a squared distance, from the squared norms of both sides (broadcast)."""
     return np.asarray(2 * relative_error(width, double) * (rows + picks) + 2 * _underflow(width, double))
 
@@ -158,12 +158,16 @@ class Bounds:
         return cls(far, far.copy(), np.full((count, 2), _NONE), np.full(count, np.inf))
 
     @classmethod
+    def single(cls, upper: np.ndarray, lower: np.ndarray, pick: np.ndarray | int) -> Bounds:
+        """Bounds (n,) to picks beside which no other comes into question."""
+        known = cls.unknown(len(upper))
+        known.upper[:, 0], known.lower[:, 0], known.pick[:, 0] = upper, lower, pick
+        return known
+
+    @classmethod
     def exact(cls, squared: np.ndarray, pick: np.ndarray | int) -> Bounds:
         """Known squared distances (n,) to known nearest picks."""
-        known = cls.unknown(len(squared))
-        known.upper[:, 0] = known.lower[:, 0] = squared
-        known.pick[:, 0] = pick
-        return known
+        return cls.single(squared, squared, pick)
 
     @classmethod
     def joined(cls, parts: Sequence[Bounds]) -> Bounds:
@@ -194,6 +198,11 @@ class Bounds:
     def least(self) -> np.ndarray:
         """Lower bounds (n,)."""
         return np.asarray(np.minimum(self.lower.min(axis=1), self.others))
+
+    def is_settled(self, row: int) -> bool:
+        """`settled` of one row."""
+        best = self.upper[row, 0]
+        return bool(self.lower[row, 0] == best and self.lower[row, 1] >= best and self.others[row] >= best)
 
     @property
     def settled(self) -> np.ndarray:

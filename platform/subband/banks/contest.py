@@ -49,6 +49,7 @@ class Contest:
         self._count = count
         self._picked: list[int] = []
         self._squared: list[float] = []
+        self._open: dict[int, Bounds] = {}
 
     @property
     def picked(self) -> Picked:
@@ -62,47 +63,80 @@ class Contest:
     def run(self, limit: int) -> None:
         """Pick at most `limit` rows, at least one; stops when a row outside, or one that equals a pick, might be next."""
         farthest = self.bounds.farthest
+        width = self.vectors.shape[1]
         self._frame = Frame.around(self.vectors)
-        plain = self._frame.block(self.vectors)
-        self._double = not float32_suffices(plain.norms, self.vectors.shape[1], self.leader())
-        self._block = self._frame.block(self.vectors, double=True) if self._double else plain
-        self._products, self._share = products(self._block, self._block)
+        block = self._frame.block(self.vectors)
+        double = not float32_suffices(block.norms, width, self.leader())
+        if double:
+            block = self._frame.block(self.vectors, double=True)
+        self._products, self._share = products(block, block)
+        # An interval's width is a sum of one share of either row.
+        self._width = interval_width(block.norms, 0.0, width, double)
         self.work = len(self.ids) * (len(self.ids) + READING)
         while len(self._picked) < limit:
             first = int(np.argmax(farthest))
-            if not self.bounds[np.array([first])].settled[0]:
-                self._settle_near()
+            if self._is_beyond_doubt(first):
+                self._open[len(self._picked)] = self.bounds[np.array([first])]
+            elif not self.bounds.is_settled(first):
+                self._settle_near(first)
                 continue
-            distance = farthest[first]
-            outside_is_next = distance < self._level or (distance == self._level and self.ids[first] > self._level_id)
-            if distance <= 0 or outside_is_next:
-                return
-            self._pick(first, float(distance))
+            else:
+                distance = farthest[first]
+                outside_is_next = distance < self._level or (
+                    distance == self._level and self.ids[first] > self._level_id
+                )
+                if distance <= 0 or outside_is_next:
+                    break
+            self._pick(first)
+        self._settle_open()
 
-    def _pick(self, first: int, squared: float) -> None:
+    def _is_beyond_doubt(self, first: int) -> bool:
+        """Whether every other row is surely nearer; then the exact distance is only wanted for the radius, and can wait."""
+        bounds = self.bounds
+        least = min(bounds.lower[first, 0], bounds.lower[first, 1])
+        return bool(
+            least > max(self._level, 0.0)
+            and bounds.others[first] > bounds.upper[first, 0]
+            and np.count_nonzero(bounds.farthest >= least) == 1
+        )
+
+    def _settle_open(self) -> None:
+        """The exact distances that could wait, all at once."""
+        if self._open:
+            which = np.fromiter(self._open, np.int64)
+            vectors = torch.from_numpy(self.vectors.numpy()[np.array(self._picked)[which]])
+            bounds = Bounds.joined(list(self._open.values()))
+            exact = settle(bounds, vectors, self._lookup, self._count, self._frame).farthest
+            for place, squared in zip(which, exact, strict=True):
+                self._squared[place] = float(squared)
+            self._open.clear()
+
+    def _pick(self, first: int) -> None:
         position = self._count + len(self._picked)
+        bounds = self.bounds
         self._picked.append(first)
-        self._squared.append(squared)
-        norms = self._block.norms
+        self._squared.append(float(bounds.farthest[first]))
         upper = self._products[first].numpy() + self._share[first]
-        lower = np.maximum(
-            upper - interval_width(norms, norms[first], self.vectors.shape[1], self._double),
-            0,
-        )
-        near = np.flatnonzero(lower <= self.bounds.farthest)
-        new = Bounds.unknown(len(near))
-        new.upper[:, 0], new.lower[:, 0], new.pick[:, 0] = np.maximum(upper[near], 0), lower[near], position
-        self.bounds[near] = merged(self.bounds[near], new)
-        self.bounds.retire(np.array([first]))
+        lower = upper - (self._width + self._width[first])
+        near = np.flatnonzero(lower <= bounds.farthest)
+        upper, lower = np.maximum(upper[near], 0), np.maximum(lower[near], 0)
+        # For most rows the new pick is nearer beyond doubt, and replaces what was known.
+        clear = (upper < bounds.lower[near, 0]) & (upper < bounds.lower[near, 1])
+        bounds[near[clear]] = Bounds.single(upper[clear], lower[clear], position)
+        unclear = near[~clear]
+        if len(unclear):
+            bounds[unclear] = merged(bounds[unclear], Bounds.single(upper[~clear], lower[~clear], position))
+        bounds.retire(np.array([first]))
 
-    def _settle_near(self) -> None:
-        """Exact distances of all rows that may be the farthest."""
-        least = self.bounds.least
-        near = np.flatnonzero((self.bounds.farthest >= least.max()) & ~self.bounds.settled)
+    def _settle_near(self, first: int) -> None:
+        """Exact distances of all rows that may be the farthest; `first` has the largest upper bound."""
+        near = np.flatnonzero(self.bounds.farthest >= self.bounds[np.array([first])].least)
+        bounds = self.bounds[near]
+        wanted = (bounds.farthest >= bounds.least.max()) & ~bounds.settled
+        near = near[wanted]
         count = self._count + len(self._picked)
-        self.bounds[near] = settle(
-            self.bounds[near], torch.from_numpy(self.vectors.numpy()[near]), self._lookup, count, self._frame
-        )
+        vectors = torch.from_numpy(self.vectors.numpy()[near])
+        self.bounds[near] = settle(bounds[wanted], vectors, self._lookup, count, self._frame)
 
     def _lookup(self, positions: np.ndarray) -> Tensor:
         old = positions < self._count

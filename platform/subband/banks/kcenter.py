@@ -105,7 +105,7 @@ class FarthestFirst:
             raise ParamsError(f"count: {count} of {self._rows} rows cannot be picked; 1 to {self._rows} can")
         while len(self._radii) < count:
             self._advance(count)
-            if progress is not None:
+            if progress is not None and self._radii:
                 progress(min(len(self._radii), count), count, self._radii[-1])
         return self.picks[:count]
 
@@ -114,13 +114,17 @@ class FarthestFirst:
             self._take_copies(count)
             return
         squared_radius = self._radii[-1] ** 2 if self._radii else np.inf
-        proposals = self._source.propose(self._block, squared_radius)
+        missing = count - len(self._picks)
+        wanted = min(self._block, max(4 * missing, _BLOCKS[0]))
+        proposals = self._source.propose(wanted, squared_radius)
         contest = Contest(proposals, self._source.lookup, len(self._picks))
         # The farthest row's distance is the covering radius of what was picked before it.
         if len(self._radii) < len(self._picks):
             self._radii.append(float(np.sqrt(max(contest.leader(), 0.0))))
-        missing = count - len(self._picks)
-        if missing <= 0 or contest.leader() <= 0:
+        if missing <= 0:
+            return
+        if contest.leader() <= 0:
+            self._take_copies(count)
             return
         contest.run(missing)
         made = contest.picked
@@ -140,7 +144,7 @@ class FarthestFirst:
         """Every row left equals a pick: the rows left, by index. The source need not know."""
         left = np.setdiff1d(np.arange(self._rows), self._picks)[: count - len(self._picks)]
         self._picks += left.tolist()
-        self._radii += [0.0] * len(left)
+        self._radii += [0.0] * (len(self._picks) - len(self._radii))
 
 
 class _Local:
@@ -226,7 +230,8 @@ class GreedyKCenter(FarthestFirst):
 
         Args:
             rows: the same as before.
-            state: a `state`, or only its picks and radii; then the bounds are computed anew, which costs k products a row.
+            state: a `state`; where the selection had a start and no initial criterion, picks and radii suffice, and the bounds
+                are computed anew, which costs k products a row.
 
         Raises:
             ParamsError: a state of another number of rows.
