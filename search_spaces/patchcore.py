@@ -18,12 +18,15 @@ from subband.tuning.space import Point, Space, grid
 
 def suggest(trial: optuna.Trial) -> Point:
     """One configuration."""
-    return {
+    point: Point = {
         "ratio": trial.suggest_float("ratio", 0.001, 0.1, log=True),
         "sigma": trial.suggest_float("sigma", 1.0, 8.0, step=0.5),
         "reweight": trial.suggest_categorical("reweight", [0, 9]),
         "target": trial.suggest_categorical("target", [384, 1024]),
     }
+    if point["reweight"]:
+        point["distance"] = "euclidean"  # of which the paper's weights are made; mode=reference squares
+    return point
 
 
 PRESETS = {
@@ -32,6 +35,7 @@ PRESETS = {
         ratio=(0.1, 0.01, 0.001),
         sigma=(2.0, 4.0),
         reweight=(0, 9),
+        distance=("euclidean",),
     ),
     "ratios": grid("4 points: all vectors, 10 %, 1 % and 0.1 %.", ratio=(1.0, 0.1, 0.01, 0.001)),
     "backbones": grid(

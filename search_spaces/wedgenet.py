@@ -1,7 +1,8 @@
 """What a WEDGE-Net sweep explores.
 
-Search (default): ratio and sigma, whether the semantic block and the gates are on, and with gates the wavelet and the encoder's
-seed. All of them share one backbone pass; all ratios and sigmas of a variant share one greedy selection and one search of the bank.
+Search (default): ratio and sigma, whether the semantic block and the gates are on, the scope of scaling, and with gates the
+wavelet and the encoder's seed. All of them share one backbone pass; all ratios and sigmas of a variant share one greedy
+selection and one search of the bank.
 
     python jobs/sweep_wedgenet.py --data mvtec:/data/MVTec --objective image_auroc latency_ms
     python jobs/sweep_wedgenet.py --data mvtec:/data/MVTec --preset ratios --mode reference
@@ -21,7 +22,7 @@ SEEDS = (0, 1, 2)
 
 
 def suggest(trial: optuna.Trial) -> Point:
-    """One configuration. Wavelet and encoder seed only matter where the gates are on."""
+    """One configuration. Wavelet and encoder seed only matter where the gates are on, the scope where something is scaled."""
     point: Point = {
         "ratio": trial.suggest_float("ratio", 0.001, 0.1, log=True),
         "sigma": trial.suggest_float("sigma", 1.0, 8.0, step=0.5),
@@ -31,6 +32,8 @@ def suggest(trial: optuna.Trial) -> Point:
     if point["gate"]:
         point["wavelet"] = trial.suggest_categorical("wavelet", list(WAVELETS))
         point["encoder_seed"] = trial.suggest_categorical("encoder_seed", list(SEEDS))
+    if point["gate"] or point["semantic"]:
+        point["scope"] = trial.suggest_categorical("scope", ["image", "batch"])
     return point
 
 
@@ -73,6 +76,6 @@ SPACE = Space(
     method="wedgenet",
     suggest=suggest,
     presets=PRESETS,
-    about="ratio, sigma, semantic block, gates, and with gates wavelet and encoder seed",
+    about="ratio, sigma, semantic block, gates, scope, and with gates wavelet and encoder seed",
     smoke={"backbone": "resnet18", "image_size": 64, "ratio": 0.1},
 )

@@ -53,7 +53,7 @@ from subband.nn.backbones import Backbone
 from subband.stages import Store
 method = get_method("wedgenet")
 params = make_params(method, {values!r})
-method.embedder(params, params.weights)(torch.zeros(16, 3, params.image_size, params.image_size))
+method.embedder(params, Backbone(params.backbone, params.weights))(torch.zeros(16, 3, params.image_size, params.image_size))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 dataset = open_dataset({uri!r})
 bench = CategoryBench(dataset.category(dataset.categories[0]), "test", 0, Store({store!r}))

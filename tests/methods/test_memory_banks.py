@@ -231,8 +231,39 @@ def bench_stage(method, params, name):
     return found
 
 
+def test_a_bank_made_in_batches_is_calibrated_on_pictures_as_they_are_scored(category):
+    """The threshold's scores are those of scoring each training picture alone, though the bank was scaled by batches."""
+    method, params = get_method("wedgenet"), made(ratio=1.0, scope="batch", scope_batch=3)
+    bench = CategoryBench(category, "test", 0, None)
+    fitted = method.fit(params, bench.runner)
+    images = bench.runner.run((bench_stage(method, params, "images"),), params.model_dump()).array("fit")
+    cells, whole = params.grid_side() ** 2, fitted.detector.bank
+    for picture in range(len(images)):
+        fitted.detector.search = NearestNeighbours(whole[torch.arange(len(whole)) // cells != picture])
+        _, expected = fitted.detector.score(images[picture : picture + 1])
+        assert fitted.good_scores[picture] == pytest.approx(expected[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("wedgenet", {}),
+        ("wedgenet", {"coreset": "random"}),
+        ("patchcore", {"features": "averages"}),
+    ],
+)
+def test_a_detector_tells_its_covering_radius(category, name, values):
+    bench = CategoryBench(category, "test", 0, None)
+    method = get_method(name)
+    detector = method.fit(made(name, **values), bench.runner).detector
+    whole = method.fit(made(name, **values, ratio=1.0), bench.runner).detector.bank
+    expected = torch.cdist(whole.double(), detector.bank.double()).amin(dim=1).amax()
+    assert detector.about["covering_radius"] == pytest.approx(float(expected), rel=1e-5)
+    assert detector.about["bank_rows"] == len(detector.bank)
+
+
 def test_more_neighbours_than_the_bank_has_is_an_error(bench):
-    with pytest.raises(ParamsError, match="neighbours 4 is more than the vectors in the bank"):
+    with pytest.raises(ParamsError, match="neighbours 4 is more than the 1 vectors in the bank"):
         evaluated(bench, ratio=0.02, neighbours=4)  # 80 vectors, one kept
 
 
@@ -269,6 +300,12 @@ def test_one_training_picture_is_refused():
 def test_illegal_params_are_named(values, says):
     with pytest.raises(ParamsError, match=says):
         get_method("wedgenet").chain(made(**values), 5, 4)
+
+
+def test_a_projection_that_narrows_nothing_is_refused_before_anything_runs():
+    params = made("patchcore", target=96)
+    with pytest.raises(ParamsError, match="maps to 128 numbers, but the vectors have only 96"):
+        get_method("patchcore").chain(params, 5, 4)
 
 
 def test_the_published_code_keeps_at_least_one_vector(bench):

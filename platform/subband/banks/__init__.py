@@ -3,7 +3,7 @@
 from subband.banks.criteria import matrix_norms, mean_distances, starting_rows
 from subband.banks.kcenter import GreedyKCenter, distances_to
 from subband.banks.neighbours import nearest, nearest_in_prefixes
-from subband.banks.projection import Projection, project, projected_width, projection_matrix
+from subband.banks.projection import Projection, check_projection, project, projected_width, projection_matrix
 from subband.banks.reweighting import reweighted_scores
 from subband.banks.rows import Rows
 from subband.banks.search import Neighbours
@@ -18,6 +18,7 @@ __all__ = [
     "Neighbours",
     "Projection",
     "Rows",
+    "check_projection",
     "coreset_size",
     "distances_to",
     "matrix_norms",

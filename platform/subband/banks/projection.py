@@ -40,6 +40,20 @@ def projected_width(projection: Projection, rows: int, width: int) -> int:
     return max(1, int(johnson_lindenstrauss_min_dim(rows, eps=JL_DISTORTION)))
 
 
+def check_projection(projection: Projection, rows: int, width: int) -> None:
+    """Refuse a projection of N = `rows` vectors of D = `width` numbers that does not make them narrower.
+
+    Raises:
+        ParamsError: it maps to more numbers than there are.
+    """
+    narrow = projected_width(projection, rows, width)
+    if width < narrow:
+        raise ParamsError(
+            f"projection {projection!r} maps to {narrow} numbers, but the vectors have only {width}: choose projection 'none'"
+            + (f", or 'linear128' ({LINEAR_WIDTH})" if projection == "sparse_jl" and width >= LINEAR_WIDTH else "")
+        )
+
+
 def projection_matrix(projection: Projection, rows: int, width: int, seed: int) -> Tensor | None:
     """The map (d, D) float32, or None where vectors stay as they are.
 
@@ -55,12 +69,8 @@ def projection_matrix(projection: Projection, rows: int, width: int, seed: int) 
     """
     if projection == "none":
         return None
+    check_projection(projection, rows, width)
     narrow = projected_width(projection, rows, width)
-    if width < narrow:
-        raise ParamsError(
-            f"projection {projection!r} maps to {narrow} numbers, but the vectors have only {width}: choose projection 'none'"
-            + (f", or 'linear128' ({LINEAR_WIDTH})" if projection == "sparse_jl" and width >= LINEAR_WIDTH else "")
-        )
     if projection == "linear128":
         weight = torch.empty(narrow, width)
         return nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=torch.Generator().manual_seed(seed))

@@ -59,15 +59,16 @@ class Rows:
     def take(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
         """The rows of these indices in their order, copied: float32 (len(indices), D)."""
         wanted = np.asarray(indices, dtype=np.int64)
-        columns = []
+        found = np.empty((len(wanted), self.shape[1]), np.float32)
+        left = 0
         for part, starts in zip(self._parts, self._starts, strict=True):
-            found = np.empty((len(wanted), part[0].shape[1]), np.float32)
+            width = part[0].shape[1]
             which = np.searchsorted(starts, wanted, side="right") - 1
             for number in np.unique(which):
                 here = which == number
-                found[here] = part[number][wanted[here] - starts[number]]
-            columns.append(found)
-        return torch.from_numpy(columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1))
+                found[here, left : left + width] = part[number][wanted[here] - starts[number]]
+            left += width
+        return torch.from_numpy(found)
 
     def slice(self, start: int, stop: int) -> Tensor:
         """Rows from `start` up to `stop`: float32 (stop - start, D); a view where they lie in one chunk of one part."""

@@ -85,17 +85,18 @@ class Runner:
         source: handed to every stage; pictures without labels.
         fingerprint: of the source's content; the root of every key.
         store: where kept stages lie, or None to hold everything in memory (same results, nothing shared).
-        memory_entries: how many recent results this worker holds open.
+        memory_entries: how many recent results this worker holds open; by default 8, and without a store as many as the longest
+            chain has stages, since what is let go of must be computed again.
     """
 
-    def __init__(self, source: Any, fingerprint: str, store: Store | None, memory_entries: int = 8) -> None:
+    def __init__(self, source: Any, fingerprint: str, store: Store | None, memory_entries: int | None = None) -> None:
         self.source = source
         self.fingerprint = fingerprint
         self.store = store
         self.seconds: dict[str, float] = {}
         self.computed: dict[str, int] = {}
         self._recent: OrderedDict[str, Entry] = OrderedDict()
-        self._memory_entries = memory_entries
+        self._memory_entries = memory_entries or (8 if store else 32)
         self._nested: list[float] = []
 
     def key(self, chain: Chain, params: Mapping[str, Any]) -> str:

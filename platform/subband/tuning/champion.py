@@ -136,6 +136,7 @@ def build_champion(winner: Winner, store: Store, folder: Path) -> ChampionReport
     detector = fitted.detector
     detector.calibration = Calibration.at_fpr(fitted.good_scores.tolist(), winner.fpr, best_f1, fitted.estimate)
     detector.about = {
+        **detector.about,
         **winner.about,
         "category": category.name,
         "training_pictures": len(category.train),

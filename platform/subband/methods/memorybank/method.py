@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from subband.banks import Rows, coreset_size, nearest, reweighted_scores
+from subband.banks import Rows, check_projection, coreset_size, distances_to, nearest, reweighted_scores
 from subband.data import Preprocess
-from subband.errors import DataError, ModelError
+from subband.errors import DataError, ModelError, ParamsError
 from subband.methods.base import Fitted
 from subband.methods.detector import UNCALIBRATED, Calibration
 from subband.methods.memorybank.detector import MemoryBankDetector
@@ -26,7 +26,11 @@ from subband.stages import Chain, Entry, Runner
 AnyParams = TypeVar("AnyParams", bound=MemoryBankParams)
 
 BANK = "search.bank"
-LEFT_OUT = "estimated by scoring each training picture against the bank without its own vectors"
+# A picture's own vectors were picked because nothing else was near: without them it scores higher than a new picture would.
+LEFT_OUT = (
+    "estimated by scoring each training picture against the bank without its own vectors, which errs towards fewer false "
+    "alarms"
+)
 
 
 class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
@@ -39,13 +43,27 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
     name: str
     params_type: type[AnyParams]
 
+    def keeps_one(self, params: AnyParams) -> bool:
+        """Whether a ratio that leaves no vector keeps one; else it is an error."""
+        return False
+
+    def as_scored(self, params: AnyParams) -> AnyParams:
+        """Params under which a training picture has the vectors that it would have if it were scored."""
+        return params
+
     @abc.abstractmethod
     def embedding(self, params: AnyParams) -> Embedding:
         """The stages from pictures to vectors."""
 
     @abc.abstractmethod
-    def embedder(self, params: AnyParams, backbone: Backbone) -> nn.Module:
-        """The network from images (N, 3, S, S) to vectors (N, P, D)."""
+    def embedder(self, params: AnyParams, backbone: Backbone, drawn: bool = True) -> nn.Module:
+        """The network from images (N, 3, S, S) to vectors (N, P, D).
+
+        Args:
+            params: of the method.
+            backbone: frozen network.
+            drawn: whether random weights are drawn by their seed; else `load_state_dict` will replace them.
+        """
 
     def preprocess(self, params: AnyParams) -> Preprocess:
         """How these params frame a picture."""
@@ -56,14 +74,20 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
 
         Raises:
             DataError: fewer than two training pictures: none could be scored against the vectors of the others.
-            ParamsError: the ratio leaves no vector (mode=reference keeps at least one, as WEDGE-Net's published code does).
+            ParamsError: the ratio leaves no vector, or fewer than `neighbours`; or the projection does not make vectors narrower.
         """
         if fitted < 2:
             raise DataError(
                 f"{self.name} needs at least 2 good training pictures, to score each by the others; there is {fitted}"
             )
         vectors = fitted * params.grid_side() ** 2
-        kept = coreset_size(vectors, ratio=params.ratio, at_least_one=params.mode == "reference")
+        kept = coreset_size(vectors, ratio=params.ratio, at_least_one=self.keeps_one(params))
+        if kept < params.neighbours:
+            raise ParamsError(
+                f"neighbours {params.neighbours} is more than the {kept} vectors in the bank; choose fewer, or a larger ratio"
+            )
+        if params.coreset == "greedy" and params.ratio < 1:
+            check_projection(params.projection, vectors, params.channels())
         return bank_chain(self.embedding(params), params), f"bank of {kept} of {vectors} vectors"
 
     def build(self, params: AnyParams, runner: Runner) -> MemoryBankDetector:
@@ -71,11 +95,16 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         return self._detector(params, self._bank(params, runner)[0])
 
     def fit(self, params: AnyParams, runner: Runner) -> Fitted:
-        """The detector of the whole bank; each good picture is scored against the bank without its own vectors."""
-        bank, picture_M = self._bank(params, runner)
+        """The detector of the whole bank; each good picture is scored against the bank without its own vectors.
+
+        What the detector tells about itself has the bank's size and its covering radius, the largest distance of a training
+        vector to the nearest one that was kept.
+        """
+        bank, picture_M, radius = self._bank(params, runner)
         scores = self._good_scores(params, runner, bank, picture_M)
         detector = self._detector(params, bank)
         detector.calibration = Calibration.at_fpr(scores.tolist(), 0.01, estimate=LEFT_OUT)
+        detector.about = {"bank_rows": len(bank), "covering_radius": radius}
         return Fitted(detector, scores, LEFT_OUT)
 
     def restore(
@@ -94,9 +123,8 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
                 f"the saved bank has vectors of {bank.shape[1]} numbers, these params make vectors of {params.channels()}: the "
                 "bank belongs to another backbone, or to other features"
             )
-        detector = MemoryBankDetector(
-            self.name, params, self.embedder(params, Backbone(params.backbone, None)), bank, calibration, about
-        )
+        embedder = self.embedder(params, Backbone(params.backbone, None), drawn=False)
+        detector = MemoryBankDetector(self.name, params, embedder, bank, calibration, about)
         try:
             detector.load_state_dict(dict(tensors))
         except RuntimeError as error:
@@ -119,18 +147,22 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
 
         return embedding.rows(upstream, params, "fit")
 
-    def _bank(self, params: AnyParams, runner: Runner) -> tuple[Tensor, Tensor]:
-        """Vectors (M, D) of the bank, and the number (M,) of the picture that each comes from."""
+    def _bank(self, params: AnyParams, runner: Runner) -> tuple[Tensor, Tensor, float]:
+        """Vectors (M, D) of the bank, the number (M,) of the picture that each comes from, and the covering radius."""
         rows = self._fit_rows(params, runner)
         selection = selection_chain(self.embedding(params), params)
-        picks = torch.arange(len(rows))
+        picks, radius = torch.arange(len(rows)), 0.0
         if selection:
-            picks = torch.tensor(runner.run(selection, params.model_dump()).array("picks"))
-        return rows.take(picks), picks // params.grid_side() ** 2
+            found = runner.run(selection, params.model_dump())
+            picks = torch.tensor(found.array("picks"))
+            # The selection knows it where it measured distances of whole vectors; else they are measured now.
+            known = params.coreset == "greedy" and (params.coreset_start, params.projection) == ("first", "none")
+            radius = float(found.array("radii")[-1] if known else distances_to(rows, picks.numpy()).max())
+        return rows.take(picks), picks // params.grid_side() ** 2, radius
 
     @torch.inference_mode()
     def _good_scores(self, params: AnyParams, runner: Runner, bank: Tensor, picture_M: Tensor) -> np.ndarray:
-        rows = self._fit_rows(params, runner)
+        rows = self._fit_rows(self.as_scored(params), runner)
         pictures, cells = len(runner.source.fit), params.grid_side() ** 2
         found = nearest(
             rows,
@@ -163,6 +195,6 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
             )
         every = torch.empty(pictures)
         every[known] = scores
-        # A picture without which the bank is (nearly) empty is as far from it as any.
+        # Without such a picture's own vectors the bank is empty: it is as far from the rest as any.
         every[~known] = scores.amax()
         return every.numpy()

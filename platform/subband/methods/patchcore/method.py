@@ -43,7 +43,7 @@ class PatchCore(MemoryBankMethod[PatchCoreParams]):
         """The stages from pictures to vectors."""
         return embedding(params)
 
-    def embedder(self, params: PatchCoreParams, backbone: Backbone) -> nn.Module:
+    def embedder(self, params: PatchCoreParams, backbone: Backbone, drawn: bool = True) -> nn.Module:
         """The network from pictures to vectors."""
         return PatchEmbedder(params, backbone)
 

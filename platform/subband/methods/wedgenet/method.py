@@ -59,11 +59,23 @@ class WedgeNet(MemoryBankMethod[WedgeNetParams]):
         """The stages from pictures to vectors."""
         return embedding(params)
 
-    def embedder(self, params: WedgeNetParams, backbone: Backbone) -> nn.Module:
+    def keeps_one(self, params: WedgeNetParams) -> bool:
+        """As the published code does."""
+        return params.mode == "reference"
+
+    def as_scored(self, params: WedgeNetParams) -> WedgeNetParams:
+        """Scored pictures are scaled by themselves, whatever scaled the bank."""
+        return params.model_copy(update={"scope": "image"})
+
+    def embedder(self, params: WedgeNetParams, backbone: Backbone, drawn: bool = True) -> nn.Module:
         """The network from pictures to vectors."""
         layer2, layer3 = (tap.channels for tap in params.levels())
+        if not params.gate:
+            return WedgeEmbedder(params, backbone, None)
+        if not drawn:
+            return WedgeEmbedder(params, backbone, FrequencyEncoder(layer2, layer3))
         encoder = make_encoder(params.encoder_seed, layer2, layer3, params.encoder_init == "published")
-        return WedgeEmbedder(params, backbone, encoder if params.gate else None)
+        return WedgeEmbedder(params, backbone, encoder)
 
 
 WEDGENET = WedgeNet()
