@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("TQDM_DISABLE", "1")  # anomalib's progress bar would fill the screen; read when tqdm is imported
 
 import numpy as np
 import torch
@@ -38,10 +40,13 @@ def made_features(rows: int, width: int, clusters: int = 60, seed: int = 0) -> n
     """Float32 (rows, width): clusters of unequal size and spread, most of which lies in few directions."""
     rng = np.random.default_rng(seed)
     which = rng.choice(clusters, rows, p=rng.dirichlet(np.full(clusters, 2.0)))
-    centres = rng.normal(size=(clusters, width)) * 0.97 ** np.arange(width)
-    spread = rng.uniform(0.05, 0.6, clusters)[which, None]
-    inner = rng.normal(size=(rows, width)).astype(np.float32) * (0.99 ** np.arange(width) + 0.02)
-    return (centres[which] + spread * inner).astype(np.float32)
+    centres = (rng.normal(size=(clusters, width)) * 0.97 ** np.arange(width)).astype(np.float32)
+    spread = rng.uniform(0.05, 0.6, clusters).astype(np.float32)
+    features = rng.standard_normal((rows, width), np.float32)
+    features *= (0.99 ** np.arange(width) + 0.02).astype(np.float32)
+    features *= spread[which, None]
+    features += centres[which]
+    return features
 
 
 def cdist_loop(features: Tensor, picks: int) -> list[int]:
