@@ -112,3 +112,13 @@ def test_several_values_of_a_param_outside_the_space_are_searched_too():
     points = ask({"backbone": ("resnet18", "resnet34"), "grid": (8,)}, 30)
     assert {point["backbone"] for point in points} == {"resnet18", "resnet34"}
     assert "grid" not in points[0]
+
+
+def test_every_branch_of_a_search_is_said_to_be_searched():
+    """Wavelet and encoder seed are asked for on one branch alone; a table without them would show unlike trials as alike."""
+    from search_spaces.wedgenet import SPACE
+    from subband.tuning.plan import _searched
+
+    names = {"ratio", "sigma", "semantic", "gate", "wavelet", "encoder_seed", "scope"}
+    assert set(_searched(SPACE, {})) == names
+    assert set(_searched(SPACE, {"gate": (False,), "sigma": (2.0, 4.0)})) == {"ratio", "sigma", "semantic", "scope"}

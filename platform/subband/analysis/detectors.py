@@ -77,11 +77,11 @@ def parse_detectors(texts: Sequence[str], data: str) -> tuple[DetectorSpec, ...]
 
 
 def _label(spec: DetectorSpec, specs: Sequence[DetectorSpec]) -> str:
-    """The method and what sets it apart: params that all detectors of the method share are left out."""
-    peers = [each for each in specs if each.method == spec.method]
-    if spec.method is None or len(peers) == 1:
+    """The method and what sets it apart: params that all fitted detectors share are left out."""
+    fitted = [each for each in specs if each.method is not None]
+    if spec.method is None or len(fitted) == 1:
         return spec.label
-    own = {n: v for n, v in spec.values.items() if any(peer.values.get(n) != v for peer in peers)}
+    own = {n: v for n, v in spec.values.items() if any(other.values.get(n) != v for other in fitted)}
     return _worded(spec.method, own)
 
 

@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 from subband.analysis.detectors import DetectorSpec, obtain, parse_detectors
 from subband.analysis.running import Analysis
 from subband.analysis.scoring import device, everything_reports, score_batches
-from subband.analysis.settings import AnalysisSettings, Source
+from subband.analysis.settings import AnalysisSettings, Source, require_defects
 from subband.data import load_images
 from subband.errors import ParamsError, UndefinedMetricError
 from subband.methods import Detector, get_method, list_methods
@@ -169,6 +169,7 @@ def run(analysis: Analysis, settings: GapSettings) -> None:
         SubbandError: a setting is wrong, or nothing could be compared.
     """
     dataset, source = settings.dataset(), settings.source()
+    require_defects(dataset)
     specs = parse_detectors(settings.detectors or _switched(), source.data)
     first, second = (spec.label for spec in specs)
     found: dict[tuple[str, str], Scores] = {}

@@ -18,7 +18,7 @@ from subband.analysis import perturb
 from subband.analysis.detectors import DetectorSpec, obtain, parse_detectors
 from subband.analysis.running import Analysis
 from subband.analysis.scoring import as_uint8, device, everything_reports, score_batches
-from subband.analysis.settings import AnalysisSettings, Source
+from subband.analysis.settings import AnalysisSettings, Source, require_defects
 from subband.data import load_images
 from subband.evaluation import Scorer
 from subband.report.level_curves import level_curves
@@ -51,9 +51,9 @@ class RobustnessSettings(AnalysisSettings):
     )
     seed: int = Field(42, ge=0, description="Seed of the noise.")
     tile_range: Literal["row", "detector"] = Field(
-        "row",
-        description="Colour range of the picture tile. row: one for both detectors in each row, as published. detector: one "
-        "for each detector in all rows, for detectors whose distances have different units.",
+        "detector",
+        description="Colour range of the picture tile. detector: one for each detector in all rows, since distances of two "
+        "detectors have different units. row: one for both detectors in each row, as published.",
     )
     batch: int = Field(16, ge=1, description="Pictures scored at a time.")
 
@@ -151,6 +151,7 @@ def run(analysis: Analysis, settings: RobustnessSettings) -> None:
         SubbandError: a setting is wrong, or nothing could be analysed.
     """
     dataset, source = settings.dataset(), settings.source()
+    require_defects(dataset)
     specs = parse_detectors(settings.detectors, source.data)
     published, tile, most = {
         "noise": (perturb.NOISE_LEVELS, perturb.NOISE_TILE_LEVELS, perturb.MOST_NOISE),

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from subband.data import Category, Dataset, open_dataset
-from subband.errors import ParamsError
+from subband.errors import DataError, ParamsError
 from subband.home import home
 from subband.stages import DEFAULT_BUDGET_GB, Store
 
@@ -42,6 +42,21 @@ class Source:
     def category(self, name: str) -> Category:
         """The samples of one category."""
         return open_dataset(self.data).category(name)
+
+
+def require_defects(dataset: Dataset) -> None:
+    """Refuse data on which nothing can be measured.
+
+    Raises:
+        DataError: no category has both good and defective test pictures.
+    """
+    for name in dataset.categories:
+        if len({sample.label for sample in dataset.category(name).test}) == 2:
+            return
+    raise DataError(
+        f"no category of {dataset.uri} has good and defective test pictures ({', '.join(dataset.categories)}): "
+        "without both, no detector can be measured"
+    )
 
 
 class AnalysisSettings(BaseModel):

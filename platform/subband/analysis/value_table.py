@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from subband.analysis.detectors import default_weights
 from subband.analysis.running import Analysis
-from subband.analysis.settings import AnalysisSettings, Source
+from subband.analysis.settings import AnalysisSettings, Source, require_defects
 from subband.errors import ParamsError, unknown_name
 from subband.evaluation import CategoryBench
 from subband.methods import get_method, make_params
@@ -88,6 +88,7 @@ def run(analysis: Analysis, settings: ValueTableSettings) -> None:
         SubbandError: a setting is wrong, or nothing could be evaluated.
     """
     dataset, source = settings.dataset(), settings.source()
+    require_defects(dataset)
     method = get_method(settings.method)
     several = [name for name, values in settings.axes.items() if len(values) > 1]
     if len(several) > 1:

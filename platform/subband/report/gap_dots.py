@@ -61,5 +61,5 @@ def gap_dots(
         style.tidy(axes, grid="x")
     grid[0].set_yticks(rows, list(categories))
     handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2, fontsize=style.SMALL, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=style.SMALL, frameon=False)
     return figure

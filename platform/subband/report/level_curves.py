@@ -67,5 +67,6 @@ def level_curves(
         low = LOW if lowest >= LOW else 10 * math.floor(lowest / 10) - 5
         axes.set(title=metric, xlabel=unit, ylabel="%", ylim=(low, HIGH), xticks=list(levels))
         style.tidy(axes)
-    row[0].legend(loc="lower left", fontsize=style.SMALL, frameon=False)
+    handles, labels = row[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=style.SMALL, frameon=False)
     return figure

@@ -25,6 +25,7 @@ from subband.tuning.space import NarrowedSearch, Point, Preset, Space, product
 SETTINGS_NAME = "settings.json"
 RACING_NEEDS = 4
 LEARNT_FROM_AT_LEAST = 2
+_BRANCH_DRAWS = 64
 _GIVEN_ANEW = {"resume", "trials", "minutes", "workers", "tracking_uri", "store", "store_gb", "top"}
 """Settings that a resumed sweep may be given anew: budgets, places, what is shown."""
 
@@ -268,7 +269,10 @@ def _shrunk(
 
 
 def _searched(space: Space, axes: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
-    names = NarrowedSearch(space.suggest, axes)(optuna.create_study().ask())
+    """Names that any branch of the search varies: a branch that is missed would be missing in every table and figure."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    search = NarrowedSearch(space.suggest, axes)
+    names = dict.fromkeys(name for _ in range(_BRANCH_DRAWS) for name in search(study.ask()))
     return tuple(name for name in names if len(axes.get(name, ())) != 1)
 
 
