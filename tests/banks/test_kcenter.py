@@ -142,6 +142,15 @@ def test_rows_that_equal_a_pick_come_last_in_their_order():
     assert greedy.radii.tolist() == [2, 1, 0, 0, 0, 0]
 
 
+def test_a_pick_that_may_still_be_nearer_is_not_forgotten():
+    """Three picks come into question for a row, and a fourth beats the two that are named."""
+    features = made("minute", 28, 4, 12)
+    initial = np.random.default_rng(12).uniform(0, 3, 28) * np.abs(features).max().astype(np.float64)
+    greedy = GreedyKCenter(Rows.of(features), initial=initial)
+    greedy.extend(1)
+    assert greedy.extend(4).tolist() == plain_greedy(features, 4, initial=initial)[0]
+
+
 def test_a_criterion_that_is_zero_everywhere_leaves_the_order_of_the_rows():
     greedy = GreedyKCenter(Rows.of(made("uniform", 9, 3, 0)), initial=np.zeros(9))
     assert greedy.extend(4).tolist() == [0, 1, 2, 3]

@@ -121,7 +121,7 @@ class Contest:
         near = np.flatnonzero(lower <= bounds.farthest)
         upper, lower = np.maximum(upper[near], 0), np.maximum(lower[near], 0)
         # For most rows the new pick is nearer beyond doubt, and replaces what was known.
-        clear = (upper < bounds.lower[near, 0]) & (upper < bounds.lower[near, 1])
+        clear = upper < bounds[near].least
         bounds[near[clear]] = Bounds.single(upper[clear], lower[clear], position)
         unclear = near[~clear]
         if len(unclear):
