@@ -128,6 +128,7 @@ def test_evaluation_table_over_a_param(job, home):
 
 
 @pytest.mark.usefixtures("local_ray")
+@pytest.mark.slow
 def test_figures_speed_and_gap(job, home):
     one = ("--data", "synthetic:?train=6&test=8&size=64&categories=nut")
     status, output = job("figures", *one, "--detectors", SMALL, "--defective", "2", "--name", "seen")
@@ -161,6 +162,7 @@ def test_a_server_that_is_down_leaves_the_results_and_says_how_to_log_them(job, 
 
 
 @pytest.mark.usefixtures("local_ray")
+@pytest.mark.slow
 def test_a_detector_of_one_category_fails_in_part(job, home, tmp_path):
     from subband.analysis.detectors import obtain, parse_detectors
     from subband.analysis.settings import Source

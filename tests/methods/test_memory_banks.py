@@ -90,6 +90,10 @@ class TestWedgeNetReference(MethodContract):
     variations: ClassVar = {"scope_batch": 2, "ratio": 0.4}
     bad_params: ClassVar = {"ratio": 2}
 
+    @pytest.mark.slow
+    def test_two_workers(self, tmp_path):
+        super().test_two_workers(tmp_path)
+
 
 class TestPatchCore(MethodContract):
     name = "patchcore"
@@ -120,6 +124,10 @@ class TestPatchCoreReweightedFromNorms(MethodContract):
     }
     variations: ClassVar = {"reweight": 3, "ratio": 0.4}
     bad_params: ClassVar = {"reweight": 1}
+
+    @pytest.mark.slow
+    def test_two_workers(self, tmp_path):
+        super().test_two_workers(tmp_path)
 
 
 def made(name="wedgenet", **values):
