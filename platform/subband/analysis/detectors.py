@@ -47,6 +47,18 @@ class DetectorSpec:
 
 
 @dataclass(frozen=True)
+class DetectorTask:
+    """One detector on one category: base of what an analysis sends to a worker."""
+
+    spec: DetectorSpec
+    category: str
+    source: Source
+
+    def __str__(self) -> str:
+        return f"{self.category}, {self.spec.label}"
+
+
+@dataclass(frozen=True)
 class Obtained:
     """A detector that is ready, and what a reader must know about it."""
 

@@ -17,10 +17,10 @@ import torch
 from pydantic import Field, field_validator
 from scipy.ndimage import gaussian_filter
 
-from subband.analysis.detectors import DetectorSpec, obtain, parse_detectors
+from subband.analysis.detectors import DetectorSpec, DetectorTask, obtain, parse_detectors
 from subband.analysis.running import Analysis
 from subband.analysis.scoring import device, everything_reports, score_batches
-from subband.analysis.settings import AnalysisSettings, Source, require_defects
+from subband.analysis.settings import AnalysisSettings, require_defects
 from subband.data import load_images
 from subband.errors import ParamsError, UndefinedMetricError
 from subband.methods import Detector, get_method, list_methods
@@ -56,16 +56,10 @@ class GapSettings(AnalysisSettings):
 
 
 @dataclass(frozen=True)
-class GapTask:
+class GapTask(DetectorTask):
     """One detector on one category."""
 
-    spec: DetectorSpec
-    category: str
-    source: Source
     batch: int
-
-    def __str__(self) -> str:
-        return f"{self.category}, {self.spec.label}"
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from subband.analysis.detectors import DetectorSpec, obtain, parse_detectors
+from subband.analysis.detectors import DetectorTask, obtain, parse_detectors
 from subband.analysis.running import Analysis
 from subband.analysis.scoring import as_uint8, device, everything_reports, score_batches
-from subband.analysis.settings import AnalysisSettings, Source
+from subband.analysis.settings import AnalysisSettings
 from subband.data import Sample, load_images
 from subband.evaluation import Scorer
 from subband.methods import Detector
@@ -44,19 +44,13 @@ class QualitativeSettings(AnalysisSettings):
 
 
 @dataclass(frozen=True)
-class FigureTask:
+class FigureTask(DetectorTask):
     """One detector's figures of one category."""
 
-    spec: DetectorSpec
-    category: str
-    source: Source
     defective: int
     good: int
     scale: Literal["category", "image"]
     batch: int
-
-    def __str__(self) -> str:
-        return f"{self.category}, {self.spec.label}"
 
 
 @dataclass(frozen=True)

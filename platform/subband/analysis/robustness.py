@@ -15,10 +15,10 @@ from pydantic import Field
 from torch import Tensor
 
 from subband.analysis import perturb
-from subband.analysis.detectors import DetectorSpec, obtain, parse_detectors
+from subband.analysis.detectors import DetectorTask, obtain, parse_detectors
 from subband.analysis.running import Analysis
 from subband.analysis.scoring import as_uint8, device, everything_reports, score_batches
-from subband.analysis.settings import AnalysisSettings, Source, require_defects
+from subband.analysis.settings import AnalysisSettings, require_defects
 from subband.data import load_images
 from subband.evaluation import Scorer
 from subband.report.level_curves import level_curves
@@ -59,12 +59,9 @@ class RobustnessSettings(AnalysisSettings):
 
 
 @dataclass(frozen=True)
-class CurveTask:
+class CurveTask(DetectorTask):
     """One detector on one category at every level."""
 
-    spec: DetectorSpec
-    category: str
-    source: Source
     kind: Literal["noise", "colour"]
     levels: tuple[float, ...]
     tile_levels: tuple[float, ...]
@@ -72,12 +69,14 @@ class CurveTask:
     seed: int
     batch: int
 
-    def __str__(self) -> str:
-        return f"{self.category}, {self.spec.label}"
-
     def distortion(self) -> perturb.Distortion:
         """A new one, whose stream starts at the seed."""
-        return perturb.Noise(self.draw, self.seed) if self.kind == "noise" else perturb.Colour()
+        return distortion_of(self.kind, self.draw, self.seed)
+
+
+def distortion_of(kind: Literal["noise", "colour"], draw: perturb.NoiseDraw, seed: int) -> perturb.Distortion:
+    """A new distortion, whose stream starts at the seed."""
+    return perturb.Noise(draw, seed) if kind == "noise" else perturb.Colour()
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def run(analysis: Analysis, settings: RobustnessSettings) -> None:
         for name in dataset.categories
         for spec in specs
     ]
-    about = tasks[0].distortion().about
+    about = distortion_of(settings.kind, settings.draw, settings.seed).about
     analysis.say(f"{settings.kind}: {about}")
     analysis.findings.tags["distortion"] = about
     found: dict[tuple[str, str], list[LevelResult]] = {}
@@ -223,9 +222,7 @@ def _write(
         for metric, title in CURVE_METRICS.items()
         if any(np.isfinite(curves[label][metric]).any() for label in labels)
     }
-    distortion = CurveTask(
-        DetectorSpec("", ""), name, settings.source(), settings.kind, (), (), settings.draw, settings.seed, 1
-    ).distortion()
+    distortion = distortion_of(settings.kind, settings.draw, settings.seed)
     figure = level_curves(
         levels,
         panels,

@@ -25,9 +25,9 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from subband.analysis.detectors import DetectorSpec, obtain, parse_detectors
+from subband.analysis.detectors import DetectorTask, obtain, parse_detectors
 from subband.analysis.running import Analysis
-from subband.analysis.settings import AnalysisSettings, Source
+from subband.analysis.settings import AnalysisSettings
 from subband.data import load_images
 from subband.errors import ParamsError
 from subband.report.speed_bars import SpeedRow, speed_bars
@@ -63,21 +63,15 @@ class SpeedSettings(AnalysisSettings):
 
 
 @dataclass(frozen=True)
-class SpeedTask:
+class SpeedTask(DetectorTask):
     """One detector on one category."""
 
-    spec: DetectorSpec
-    category: str
-    source: Source
     device: Device
     threads: int | None
     warm_up: int
     iterations: int
     batches: tuple[int, ...]
     seed: int
-
-    def __str__(self) -> str:
-        return f"{self.category}, {self.spec.label}"
 
 
 @dataclass(frozen=True)

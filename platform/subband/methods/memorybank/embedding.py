@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from subband.banks import Rows
-from subband.methods.features import features_stage
+from subband.methods.features import FEATURE_BATCH, ROLES, features_stage, in_batches
+from subband.methods.memorybank.params import LAYERS
 from subband.stages import Chain, Stage, Upstream
 
 LEVELS: Stage = features_stage("levels", taps=(1, 2))
 """layer2 and layer3 of the backbone, read by every memory-bank method: they share one pass over the pictures."""
+
+
+def level_batches(upstream: Upstream) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """(role, layer2, layer3) of every picture, some pictures at a time."""
+    levels = upstream("levels")
+    for role in ROLES:
+        for maps in in_batches(levels, [f"{role}.{layer}" for layer in LAYERS], FEATURE_BATCH):
+            layer2, layer3 = (torch.tensor(batch) for batch in maps)
+            yield role, layer2, layer3
 
 
 @dataclass(frozen=True)

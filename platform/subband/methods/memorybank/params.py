@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from subband.banks import Projection
 from subband.errors import ParamsError
 from subband.methods.frozen import FrozenBackboneParams
 from subband.nn.backbones import Tap, backbone_spec
 
 CoresetStart = Literal["first", "approximate", "norms"]
+
+# Fields whose defaults differ between the methods.
+Ratio = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the training vectors that the bank keeps, above 0 and up to 1 (all). Smaller ratios are prefixes of "
+        "larger ones, so they cost nothing beside them.",
+    ),
+]
+CoresetStartParam = Annotated[
+    CoresetStart,
+    Field(
+        description="How greedy selection starts. first: with vector 0 (WEDGE-Net). approximate: far from ten random vectors on "
+        "average (PatchCore). norms: from the norms of the distance matrix's rows (PatchCore's exact form, slow).",
+    ),
+]
+ProjectionParam = Annotated[
+    Projection,
+    Field(
+        description="Space in which the greedy selection measures distances: the vectors themselves, a random linear map to 128 "
+        "numbers, or a sparse Johnson-Lindenstrauss map. The bank keeps whole vectors.",
+    ),
+]
+ImageScoreParam = Annotated[
+    Literal["map", "cell"],
+    Field(
+        description="Score of a picture: the maximum of the smoothed map, or of the cells before smoothing.",
+    ),
+]
+
 LAYERS = ("layer2", "layer3")
 
 
@@ -21,36 +55,19 @@ class MemoryBankParams(FrozenBackboneParams):
         "greedy",
         description="greedy: k-center, each pick the vector farthest from those before. random: the first of one permutation.",
     )
-    ratio: float = Field(
-        0.01,
-        gt=0,
-        le=1,
-        allow_inf_nan=False,
-        description="Share of the training vectors that the bank keeps, above 0 and up to 1 (all). Smaller ratios are prefixes of "
-        "larger ones, so they cost nothing beside them.",
-    )
-    coreset_start: CoresetStart = Field(
-        "first",
-        description="How greedy selection starts. first: with vector 0 (WEDGE-Net). approximate: far from ten random vectors on "
-        "average (PatchCore). norms: from the norms of the distance matrix's rows (PatchCore's exact form, slow).",
-    )
+    ratio: Ratio = 0.01
+    coreset_start: CoresetStartParam = "first"
     coreset_seed: int = Field(
         0, ge=0, lt=2**63, description="Seed of the random subset, of the ten vectors and of the projection."
     )
-    projection: Literal["none", "linear128", "sparse_jl"] = Field(
-        "none",
-        description="Space in which the greedy selection measures distances: the vectors themselves, a random linear map to 128 "
-        "numbers, or a sparse Johnson-Lindenstrauss map. The bank keeps whole vectors.",
-    )
+    projection: ProjectionParam = "none"
     neighbours: int = Field(
         1, ge=1, le=50, description="A cell's score is the mean over this many nearest bank vectors."
     )
     distance: Literal["euclidean", "squared"] = Field(
         "euclidean", description="Cell score: the Euclidean distance to the bank, or its square."
     )
-    image_score: Literal["map", "cell"] = Field(
-        "map", description="Score of a picture: the maximum of the smoothed map, or of the cells before smoothing."
-    )
+    image_score: ImageScoreParam = "map"
     reweight: int = Field(
         0,
         ge=0,

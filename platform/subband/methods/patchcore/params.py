@@ -8,7 +8,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from subband.errors import ParamsError
-from subband.methods.memorybank.params import CoresetStart, MemoryBankParams
+from subband.methods.memorybank.params import (
+    CoresetStartParam,
+    ImageScoreParam,
+    MemoryBankParams,
+    ProjectionParam,
+    Ratio,
+)
 
 REFERENCE: Mapping[str, Any] = {"framing": "crop", "distance": "squared"}
 CORRECTED: Mapping[str, Any] = {"framing": "stretch", "distance": "euclidean"}
@@ -38,27 +44,10 @@ class PatchCoreParams(MemoryBankParams):
     patch: int = Field(3, ge=1, le=9, description="Side of the neighbourhood, cells, odd (features=patches only).")
     pooled: int = Field(1024, ge=1, le=8192, description="Numbers kept a layer (features=patches only).")
     target: int = Field(1024, ge=1, le=8192, description="Numbers kept a vector (features=patches only).")
-    ratio: float = Field(
-        0.1,
-        gt=0,
-        le=1,
-        allow_inf_nan=False,
-        description="Share of the training vectors that the bank keeps, above 0 and up to 1 (all). Smaller ratios are prefixes of "
-        "larger ones, so they cost nothing beside them.",
-    )
-    coreset_start: CoresetStart = Field(
-        "approximate",
-        description="How greedy selection starts. first: with vector 0 (WEDGE-Net). approximate: far from ten random vectors on "
-        "average (PatchCore). norms: from the norms of the distance matrix's rows (PatchCore's exact form, slow).",
-    )
-    projection: Literal["none", "linear128", "sparse_jl"] = Field(
-        "linear128",
-        description="Space in which the greedy selection measures distances: the vectors themselves, a random linear map to 128 "
-        "numbers, or a sparse Johnson-Lindenstrauss map. The bank keeps whole vectors.",
-    )
-    image_score: Literal["map", "cell"] = Field(
-        "cell", description="Score of a picture: the maximum of the smoothed map, or of the cells before smoothing."
-    )
+    ratio: Ratio = 0.1
+    coreset_start: CoresetStartParam = "approximate"
+    projection: ProjectionParam = "linear128"
+    image_score: ImageScoreParam = "cell"
 
     @field_validator("patch")
     @classmethod

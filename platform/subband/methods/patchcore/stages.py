@@ -18,30 +18,22 @@ import torch
 
 from subband.banks import Rows
 from subband.data import Split
-from subband.methods.features import FEATURE_BATCH, IMAGES, ROLES, in_batches
-from subband.methods.memorybank.embedding import LEVELS, Embedding
-from subband.methods.memorybank.params import LAYERS
+from subband.methods.features import IMAGES
+from subband.methods.memorybank.embedding import LEVELS, Embedding, level_batches
 from subband.methods.patchcore.params import PatchCoreParams
 from subband.methods.patchcore.patches import averaged_features, patch_embedding
 from subband.stages import Chunk, ParamView, Stage, Upstream
 
 
-def _levels(upstream: Upstream) -> Iterator[tuple[str, list[torch.Tensor]]]:
-    levels = upstream("levels")
-    for role in ROLES:
-        for maps in in_batches(levels, [f"{role}.{layer}" for layer in LAYERS], FEATURE_BATCH):
-            yield role, [torch.tensor(batch) for batch in maps]
-
-
 @torch.inference_mode()
 def _patches(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
-    for role, maps in _levels(upstream):
+    for role, *maps in level_batches(upstream):
         yield {role: patch_embedding(maps, params.patch, params.pooled, params.target).contiguous().numpy()}
 
 
 @torch.inference_mode()
 def _averages(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
-    for role, maps in _levels(upstream):
+    for role, *maps in level_batches(upstream):
         yield {role: averaged_features(maps).flatten(2).transpose(1, 2).contiguous().numpy()}
 
 

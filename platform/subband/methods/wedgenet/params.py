@@ -8,6 +8,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from subband.methods.memorybank.params import MemoryBankParams
+from subband.methods.wedgenet.guidance import GuidanceWavelet
+from subband.methods.wedgenet.network import Border
+from subband.methods.wedgenet.scope import PUBLISHED_BATCH, Scope
 
 REFERENCE: Mapping[str, Any] = {
     "framing": "crop",
@@ -38,7 +41,7 @@ class WedgeNetParams(MemoryBankParams):
     resampling: Literal["lanczos", "bilinear"] = Field(
         "bilinear", description="Filter that resizes pictures; both are antialiased."
     )
-    wavelet: Literal["haar", "bior2.2"] = Field("haar", description="Transform behind the frequency guidance map.")
+    wavelet: GuidanceWavelet = Field("haar", description="Transform behind the frequency guidance map.")
     gate: bool = Field(
         True, description="Multiply the features by the frequency encoder's gates; False is the control without them."
     )
@@ -53,13 +56,15 @@ class WedgeNetParams(MemoryBankParams):
         description="own: the encoder is drawn first. published: after a whole ResNet-50, so that a seed gives the bits that the "
         "published code would get from it.",
     )
-    scope: Literal["image", "batch"] = Field(
+    scope: Scope = Field(
         "image",
         description="Whose extremes scale the guidance and the semantic mask. batch: those of `scope_batch` training pictures in "
         "order, each scored picture by its own (as published: the bank and the test disagree).",
     )
-    scope_batch: int = Field(32, ge=1, le=4096, description="Training pictures a batch (scope=batch only).")
-    border: Literal["zero", "inside"] = Field(
+    scope_batch: int = Field(
+        PUBLISHED_BATCH, ge=1, le=4096, description="Training pictures a batch (scope=batch only)."
+    )
+    border: Border = Field(
         "inside",
         description="How the 3 x 3 mean treats the border. zero: divide by 9, which shortens border vectors, as published. "
         "inside: by the cells inside.",

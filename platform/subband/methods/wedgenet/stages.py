@@ -24,7 +24,7 @@ from torch import Tensor
 from subband.banks import Rows
 from subband.data import Split
 from subband.methods.features import FEATURE_BATCH, IMAGES, ROLES, in_batches
-from subband.methods.memorybank.embedding import LEVELS, Embedding
+from subband.methods.memorybank.embedding import LEVELS, Embedding, level_batches
 from subband.methods.memorybank.params import LAYERS
 from subband.methods.wedgenet.encoder import make_encoder
 from subband.methods.wedgenet.guidance import frequency_guidance
@@ -81,11 +81,8 @@ def _gated(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chu
 
 @torch.inference_mode()
 def _ungated(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
-    levels = upstream("levels")
-    for role in ROLES:
-        for maps in in_batches(levels, [f"{role}.{layer}" for layer in LAYERS], FEATURE_BATCH):
-            layer2, layer3 = (torch.tensor(batch) for batch in maps)
-            yield {role: _as_vectors(gated_features(layer2, layer3, None, params.border))}
+    for role, layer2, layer3 in level_batches(upstream):
+        yield {role: _as_vectors(gated_features(layer2, layer3, None, params.border))}
 
 
 _SCOPE_READS = ("scope", "scope_batch", "border")
