@@ -32,13 +32,13 @@ sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
 
 from subband.data import Category, open_dataset  # noqa: E402
 from subband.evaluation import CategoryBench  # noqa: E402
-from subband.methods import get_method, make_params  # noqa: E402
+from subband.methods import make_params, staged_method  # noqa: E402
 from subband.methods.memorybank.embedding import LEVELS  # noqa: E402
 from subband.methods.memorybank.stages import bank_chain  # noqa: E402
 from subband.stages import Store  # noqa: E402
 from subband.tuning.space import Point, product  # noqa: E402
 
-METHOD = get_method("wedgenet")
+METHOD = staged_method("wedgenet")
 SHARING_TARGET, MEMORY_TARGET = 1.3, 1.5
 RATIOS, SIGMAS = (0.1, 0.01, 0.001), (2.0, 4.0, 8.0)
 _MEMORY = """
@@ -48,10 +48,10 @@ import torch
 torch.set_num_threads(2)
 from subband.data import open_dataset
 from subband.evaluation import CategoryBench
-from subband.methods import get_method, make_params
+from subband.methods import staged_method, make_params
 from subband.nn.backbones import Backbone
 from subband.stages import Store
-method = get_method("wedgenet")
+method = staged_method("wedgenet")
 params = make_params(method, {values!r})
 method.embedder(params, Backbone(params.backbone, params.weights))(torch.zeros(16, 3, params.image_size, params.image_size))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

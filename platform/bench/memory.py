@@ -28,7 +28,7 @@ import torch
 torch.set_num_threads({threads})
 from subband.data import open_dataset
 from subband.evaluation import CategoryBench
-from subband.methods import get_method, make_params
+from subband.methods import staged_method, make_params
 from subband.stages import Store
 peak = 0
 def watch():
@@ -40,7 +40,7 @@ def watch():
         time.sleep(0.01)
 threading.Thread(target=watch, daemon=True).start()
 dataset = open_dataset({uri!r})
-method = get_method("wepadim")
+method = staged_method("wepadim")
 params = make_params(method, {{"weights": "random:0", "subbands": "LL+LH+HL+HH", "level": 1, "grid": {grid!r}}})
 bench = CategoryBench(dataset.category(dataset.categories[0]), "test", 0, Store({store!r}))
 found = bench.evaluate(method, params)

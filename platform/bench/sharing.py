@@ -32,7 +32,7 @@ from bench import oracle  # noqa: E402
 from search_spaces.wepadim import SPACE  # noqa: E402
 from subband.data import open_dataset  # noqa: E402
 from subband.evaluation import CategoryBench  # noqa: E402
-from subband.methods import get_method, make_params  # noqa: E402
+from subband.methods import make_params, staged_method  # noqa: E402
 from subband.stages import Store  # noqa: E402
 from subband.tuning.space import Point, product  # noqa: E402
 
@@ -43,7 +43,7 @@ SWEEP_64 = product(
     sigma=(2.0, 4.0),
     cov_reg=(0.01, 0.1),
 )
-METHOD = get_method("wepadim")
+METHOD = staged_method("wepadim")
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ from subband.data import (
     split_category,
 )
 from subband.errors import UndefinedMetricError
-from subband.methods.base import Method
+from subband.methods.base import StagedMethod
 from subband.metrics import OBJECTIVES, Regions, image_metrics, label_regions, pixel_metrics
 from subband.stages import Chunk, Runner, Stage, Store, Upstream
 
@@ -161,7 +161,7 @@ class CategoryBench:
         self.runner = split_runner(self.split, store)
         self.scorer = Scorer(self.truth)
 
-    def evaluate(self, method: Method, params: BaseModel) -> Evaluation:
+    def evaluate(self, method: StagedMethod, params: BaseModel) -> Evaluation:
         """Metrics of one params; only stages that nobody has computed yet are computed."""
         chain, form = method.chain(params, len(self.split.fit), len(self.split.query))
         before = dict(self.runner.seconds)
@@ -180,7 +180,7 @@ class CategoryBench:
             form,
         )
 
-    def prepare(self, method: Method, params: BaseModel, searched: Collection[str]) -> None:
+    def prepare(self, method: StagedMethod, params: BaseModel, searched: Collection[str]) -> None:
         """Compute what every trial shares: the longest run of first stages that read nothing that is searched.
 
         Workers that prepare several categories at the same time share them out: a stage that another is computing is passed over.
@@ -190,7 +190,7 @@ class CategoryBench:
         if shared:
             self.runner.prepare(shared, params.model_dump())
 
-    def maps(self, method: Method, params: BaseModel) -> tuple[np.ndarray, np.ndarray]:
+    def maps(self, method: StagedMethod, params: BaseModel) -> tuple[np.ndarray, np.ndarray]:
         """Anomaly maps (M, S, S) and scores (M,) of every query."""
         chain, _ = method.chain(params, len(self.split.fit), len(self.split.query))
         entry = self.runner.run(chain, params.model_dump())

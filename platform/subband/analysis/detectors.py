@@ -22,7 +22,7 @@ from subband.analysis.settings import Source
 from subband.data import Category, Split, fingerprint
 from subband.errors import ModelError, ParamsError, unknown_name
 from subband.evaluation import split_runner
-from subband.methods import Detector, Method, get_method, list_methods, load, make_params
+from subband.methods import Detector, StagedMethod, list_methods, load, make_params, staged_method
 from subband.stages import Runner, Store
 
 REGISTRY = ("models:/", "runs:/")
@@ -107,7 +107,7 @@ def _parse(text: str, data: str) -> DetectorSpec:
     name, colon, rest = text.partition(":")
     if name in list_methods():
         values = dict(_pair(text, part) for part in rest.split(",") if colon)
-        method = get_method(name)
+        method = staged_method(name)
         make_params(method, {**default_weights(method, data), **values})
         return DetectorSpec(text, _worded(name, values), name, values)
     folder = Path(text).expanduser()
@@ -129,7 +129,7 @@ def _pair(text: str, part: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def default_weights(method: Method, data: str) -> dict[str, str]:
+def default_weights(method: StagedMethod, data: str) -> dict[str, str]:
     """``random:0`` for a method with weights on the embedded data, which needs no download; else nothing."""
     demo = data.strip().startswith("synthetic:") and "weights" in method.params_type.model_fields
     return {"weights": "random:0"} if demo else {}
@@ -156,7 +156,7 @@ def obtain(spec: DetectorSpec, category: Category, source: Source) -> Obtained:
         DataError: the category cannot be learnt from.
     """
     if spec.method is not None:
-        method = get_method(spec.method)
+        method = staged_method(spec.method)
         weights = default_weights(method, source.data)
         params = make_params(method, {**weights, **spec.values})
         detector = method.fit(params, category_runner(category, source.store())).detector

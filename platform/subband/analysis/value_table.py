@@ -15,7 +15,7 @@ from subband.analysis.running import Analysis
 from subband.analysis.settings import AnalysisSettings, Source, require_defects
 from subband.errors import ParamsError, unknown_name
 from subband.evaluation import CategoryBench
-from subband.methods import get_method, make_params
+from subband.methods import make_params, staged_method
 from subband.metrics import METRICS
 from subband.report.value_curves import value_curves
 
@@ -74,7 +74,7 @@ class CellResult:
 
 def evaluate_column(task: ColumnTask) -> Iterator[CellResult]:
     """Evaluate every value on one category; each stage that two values share is computed once."""
-    method = get_method(task.method)
+    method = staged_method(task.method)
     bench = CategoryBench(task.source.category(task.category), "test", 0, task.source.store())
     for column, values in enumerate(task.params):
         evaluation = bench.evaluate(method, make_params(method, dict(values)))
@@ -89,7 +89,7 @@ def run(analysis: Analysis, settings: ValueTableSettings) -> None:
     """
     dataset, source = settings.dataset(), settings.source()
     require_defects(dataset)
-    method = get_method(settings.method)
+    method = staged_method(settings.method)
     several = [name for name, values in settings.axes.items() if len(values) > 1]
     if len(several) > 1:
         raise ParamsError(

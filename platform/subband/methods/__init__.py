@@ -1,21 +1,34 @@
 """One room a method, and the registry through which everything else knows them."""
 
-from subband.methods.base import Fitted, Method
+from subband.methods.base import Fitted, Method, StagedMethod
 from subband.methods.detector import LEAVE_ONE_OUT, UNCALIBRATED, Calibration, Detector, Predictions, set_calibration
 from subband.methods.loading import load
-from subband.methods.registry import get_method, list_methods, make_params
+from subband.methods.registry import get_method, is_trained, list_methods, make_params, staged_method, trained_method
+from subband.methods.trained import Batch, Draw, Examples, Step, TrainedMethod, TrainingSet
+from subband.methods.training_params import TrainingParams
 
 __all__ = [
     "LEAVE_ONE_OUT",
     "UNCALIBRATED",
+    "Batch",
     "Calibration",
     "Detector",
+    "Draw",
+    "Examples",
     "Fitted",
     "Method",
     "Predictions",
+    "StagedMethod",
+    "Step",
+    "TrainedMethod",
+    "TrainingParams",
+    "TrainingSet",
     "get_method",
+    "is_trained",
     "list_methods",
     "load",
     "make_params",
     "set_calibration",
+    "staged_method",
+    "trained_method",
 ]

@@ -32,12 +32,10 @@ class Fitted:
 
 
 class Method(Protocol):
-    """A recipe that the platform can search, fit and serve.
+    """What every recipe of the platform has, whether it is fitted stage by stage (`StagedMethod`) or trained (`TrainedMethod`).
 
-    Life cycle: `params_type` validates what a user or a search space proposes. In a sweep, `chain` says which stages turn the
-    pictures of a category into anomaly maps under these params; the runner computes what the store lacks. Where a sweep weighs
-    costs, `build` gives the detector to measure. For the champion, `fit` builds the deployable detector from the same stages, and
-    `restore` builds it again from saved tensors.
+    Life cycle: `params_type` validates what a user or a search space proposes; fitting or training gives a detector; `restore`
+    builds it again from saved tensors.
     """
 
     name: str
@@ -46,6 +44,25 @@ class Method(Protocol):
     def preprocess(self, params: Any) -> Preprocess:
         """How pictures and masks are framed under these params."""
         ...
+
+    def restore(
+        self, params: Any, tensors: Mapping[str, Tensor], calibration: Calibration, about: Mapping[str, Any]
+    ) -> Detector:
+        """The detector that was saved with these tensors.
+
+        Raises:
+            ModelError: the tensors do not fit the params.
+        """
+        ...
+
+
+class StagedMethod(Method, Protocol):
+    """A method without training: its stages turn pictures into anomaly maps, and a sweep shares them.
+
+    Life cycle: in a sweep, `chain` says which stages turn the pictures of a category into anomaly maps under these params; the
+    runner computes what the store lacks. Where a sweep weighs costs, `build` gives the detector to measure. For the champion, `fit`
+    builds the deployable detector from the same stages.
+    """
 
     def chain(self, params: Any, fitted: int, scored: int) -> tuple[Chain, str]:
         """Stages whose last gives ``maps`` (M, S, S) and ``scores`` (M,), and why this form of them.
@@ -63,14 +80,4 @@ class Method(Protocol):
 
     def fit(self, params: Any, runner: Runner) -> Fitted:
         """Fit a detector to every picture in the runner's ``source.fit``, using stages that are stored already."""
-        ...
-
-    def restore(
-        self, params: Any, tensors: Mapping[str, Tensor], calibration: Calibration, about: Mapping[str, Any]
-    ) -> Detector:
-        """The detector that was saved with these tensors.
-
-        Raises:
-            ModelError: the tensors do not fit the params.
-        """
         ...

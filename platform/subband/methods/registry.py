@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ValidationError
 
 from subband.errors import ParamsError, unknown_name
-from subband.methods.base import Method
+from subband.methods.base import Method, StagedMethod
 from subband.nn.backbones import RESTORING
+
+if TYPE_CHECKING:
+    from subband.methods.trained import TrainedMethod
 
 _METHODS = {
     "patchcore": "subband.methods.patchcore.method:PATCHCORE",
@@ -33,6 +36,41 @@ def get_method(name: str) -> Method:
         raise ParamsError(unknown_name("method", name, list_methods()))
     module, attribute = _METHODS[name].split(":")
     return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+
+
+def is_trained(name: str) -> bool:
+    """Whether the method of that name is trained, instead of fitted stage by stage.
+
+    Raises:
+        ParamsError: no such method; near matches are given.
+    """
+    return hasattr(get_method(name), "loss")
+
+
+def staged_method(name: str) -> StagedMethod:
+    """The method of that name, which is made of stages.
+
+    Raises:
+        ParamsError: no such method, or one that is trained.
+    """
+    method = get_method(name)
+    if is_trained(name):
+        raise ParamsError(
+            f"{name} is trained, not fitted stage by stage: use jobs/train.py, and its folder as a detector"
+        )
+    return cast("StagedMethod", method)
+
+
+def trained_method(name: str) -> TrainedMethod:
+    """The method of that name, which is trained.
+
+    Raises:
+        ParamsError: no such method, or one without training.
+    """
+    method = get_method(name)
+    if not is_trained(name):
+        raise ParamsError(f"{name} has no weights to train: it is fitted stage by stage")
+    return cast("TrainedMethod", method)
 
 
 def make_params(method: Method, values: dict[str, Any], restoring: bool = False) -> Any:

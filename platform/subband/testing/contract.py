@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from subband.methods import Method, get_method
+from subband.methods import StagedMethod, staged_method
 from subband.testing import detecting, refusing, sharing
 from subband.testing.subject import Subject
 
@@ -41,9 +41,9 @@ class MethodContract:
     variations: ClassVar[Mapping[str, Any]] = {}
     bad_params: ClassVar[Mapping[str, Any]] = {}
 
-    def method(self) -> Method:
+    def method(self) -> StagedMethod:
         """The method under contract; by default the registered one."""
-        return get_method(self.name)
+        return staged_method(self.name)
 
     def subject(self) -> Subject:
         """What every check receives."""

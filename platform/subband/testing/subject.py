@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from subband.data import Category, Split, load_images, open_dataset
 from subband.evaluation import CategoryBench
-from subband.methods import Fitted, Method, make_params
+from subband.methods import Fitted, StagedMethod, make_params
 from subband.stages import Runner, Store
 
 TOLERANCE = 1e-5
@@ -28,12 +28,12 @@ class Subject:
         category: few and small pictures, good and defective ones.
     """
 
-    method: Method
+    method: StagedMethod
     values: Mapping[str, Any]
     category: Category
 
     @classmethod
-    def of(cls, method: Method, values: Mapping[str, Any], dataset: str) -> Subject:
+    def of(cls, method: StagedMethod, values: Mapping[str, Any], dataset: str) -> Subject:
         """The subject on the first category of a dataset URI."""
         opened = open_dataset(dataset)
         return cls(method, values, opened.category(opened.categories[0]))

@@ -16,7 +16,7 @@ from subband import __version__
 from subband.data import Category, Sample, Split, fingerprint, load_images, load_masks
 from subband.errors import ModelError
 from subband.evaluation import split_runner
-from subband.methods import Calibration, Detector, Method, load
+from subband.methods import Calibration, Detector, StagedMethod, load
 from subband.metrics import f1_max
 from subband.report import gallery, roc_and_pro_curves
 from subband.stages import Store
@@ -65,7 +65,7 @@ class Winner:
         about: what a reader must know, saved with the detector.
     """
 
-    method: Method
+    method: StagedMethod
     params: Any
     category: Category
     reported: tuple[int, ...] | None

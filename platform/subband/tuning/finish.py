@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from subband.data import open_dataset, split_category
 from subband.errors import SubbandError
-from subband.methods import get_method, make_params
+from subband.methods import make_params, staged_method
 from subband.metrics import COSTS
 from subband.report import importance, parallel_coordinates, pareto_front
 from subband.report.categories import champion_per_category
@@ -106,7 +106,7 @@ def _champion_task(plan: TrialPlan, params: dict[str, Any], name: str, folder: s
     import torch
 
     torch.set_num_threads(plan.threads)
-    method = get_method(plan.method)
+    method = staged_method(plan.method)
     dataset = open_dataset(plan.data)
     category = dataset.category(name)
     reported = split_category(category, "holdout", plan.seed)[1].report if plan.selection == "holdout" else None

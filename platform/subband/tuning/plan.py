@@ -16,7 +16,7 @@ import optuna
 from subband.data import Dataset, Selection, fingerprint, open_dataset, split_category
 from subband.errors import DataError, ParamsError, unknown_name
 from subband.home import home
-from subband.methods import Method, get_method, make_params
+from subband.methods import StagedMethod, make_params, staged_method
 from subband.metrics import METRICS
 from subband.trials import TrialRecord
 from subband.tuning.settings import SweepSettings
@@ -51,7 +51,7 @@ class SweepPlan:
 
     settings: SweepSettings
     space: Space
-    method: Method
+    method: StagedMethod
     axes: Mapping[str, tuple[Any, ...]]
     base: dict[str, Any]
     dataset: Dataset
@@ -124,7 +124,7 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
     folder, resumed = _folder(space, settings)
     if resumed:
         settings, axes = _saved(folder, settings, axes)
-    method = get_method(space.method)
+    method = staged_method(space.method)
     decisions: list[tuple[str, str, str]] = []
     axes = {name: tuple(values) for name, values in axes.items() if values}
     if settings.smoke:

@@ -15,7 +15,7 @@ from subband.costs import measure_costs
 from subband.data import Selection, open_dataset
 from subband.errors import SubbandError
 from subband.evaluation import CategoryBench, mean_metrics
-from subband.methods import get_method, make_params
+from subband.methods import make_params, staged_method
 from subband.metrics import COSTS
 from subband.stages import WAITING, Store
 
@@ -87,7 +87,7 @@ class StageTrial(tune.Trainable):
             raise ValueError("StageTrial needs its plan: pass it with tune.with_parameters")
         torch.set_num_threads(plan.threads)
         self._plan = plan
-        self._method = get_method(plan.method)
+        self._method = staged_method(plan.method)
         self._dataset = open_dataset(plan.data)
         self._store = Store(plan.store, plan.store_gb)
         self._benches: dict[str, CategoryBench] = {}

@@ -1,0 +1,151 @@
+"""TrainedMethod: the interface through which one training loop trains every method whose weights are learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from subband.data import Dataset
+from subband.methods.base import Method
+from subband.methods.detector import Detector
+
+Batch = Mapping[str, Tensor]
+"""Tensors of B examples by name, the first dimension B."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Asks for one example.
+
+    Attributes:
+        index: which example.
+        epoch: in which epoch of a training, from 0; whatever is drawn at random for the example is a function of the training's
+            seed, this epoch and the index, so that it is the same on any worker and after a restart.
+    """
+
+    index: int
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a batch stands in a training; what is drawn at random for a whole batch is a function of these.
+
+    Attributes:
+        epoch: from 0.
+        update: of the optimiser within the epoch, from 0.
+        seed: of the training.
+    """
+
+    epoch: int
+    update: int
+    seed: int
+
+
+class Examples(Protocol):
+    """What is trained or evaluated on."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, draw: Draw) -> Mapping[str, Tensor]:
+        """One example as tensors without the batch's dimension; called from several threads or processes at a time.
+
+        Raises:
+            DataError: it cannot be read; the message names the file.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Examples of one training.
+
+    Attributes:
+        train: learnt from.
+        validation: chooses the checkpoint.
+        tests: reported by name, never looked at before the end.
+        notes: what a reader must know, for instance which split chooses.
+    """
+
+    train: Examples
+    validation: Examples
+    tests: Mapping[str, Examples] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class TrainedMethod(Method, Protocol):
+    """A method that the training loop trains.
+
+    Life cycle: `examples` opens the data and checks it; `model` builds the network, with its starting weights; the loop then calls
+    `loss` for every micro-batch, with the learning rate of `rate`, and after every epoch `evaluate` for every batch of validation
+    examples and `summarise` for what all of them gave; `finish` makes the deployable model of the weights that were best by
+    `chosen_by`. None of these know how many workers there are: batches are divided, gradients and evaluations are brought
+    together outside.
+
+    Attributes:
+        chosen_by: the metric of `summarise` that chooses the checkpoint, higher is better.
+    """
+
+    chosen_by: str
+
+    def examples(self, params: Any, dataset: Dataset) -> TrainingSet:
+        """The examples that these params ask for.
+
+        Raises:
+            DataError: the dataset is not of the form that the method learns from; the message names what is missing.
+        """
+        ...
+
+    def model(self, params: Any) -> nn.Module:
+        """The network with its starting weights, on the CPU, in training mode.
+
+        The same params give the same weights.
+        """
+        ...
+
+    def optimizer(self, params: Any, model: nn.Module) -> Optimizer:
+        """Over the model's trainable parameters, at learning rate `params.lr`.
+
+        A parameter group may hold ``lr_scale``, by which the loop multiplies the rate.
+        """
+        ...
+
+    def rate(self, params: Any, at: float) -> float:
+        """Learning rate at a moment of the training, in epochs: 1.5 is the middle of the second."""
+        ...
+
+    def loss(self, params: Any, model: nn.Module, batch: Batch, step: Step) -> Tensor:
+        """Mean loss of a micro-batch, a float32 scalar; called under the training's autocast.
+
+        Args:
+            params: of the training.
+            model: the network, maybe wrapped: call it, do not look inside.
+            batch: of `Examples`, on the model's device.
+            step: where in the training.
+        """
+        ...
+
+    def evaluate(self, params: Any, model: nn.Module, batch: Batch) -> Sequence[Any]:
+        """What `summarise` needs of each example of a batch, in its order: small picklable values.
+
+        The model is in evaluation mode, without gradients.
+        """
+        ...
+
+    def summarise(self, params: Any, results: Sequence[Any]) -> dict[str, float]:
+        """Metrics of examples from what `evaluate` gave for each of them, in their order."""
+        ...
+
+    def finish(self, params: Any, model: nn.Module, about: Mapping[str, Any]) -> Detector:
+        """The deployable model of trained weights.
+
+        Args:
+            params: of the training.
+            model: with the chosen weights.
+            about: what a reader must know of the training; plain JSON values.
+        """
+        ...
