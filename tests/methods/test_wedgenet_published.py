@@ -1,5 +1,6 @@
 """Bank files: published ones are read and judged, ours go out and come back with their facts."""
 
+import contextlib
 import resource
 
 import pytest
@@ -161,17 +162,22 @@ def test_a_published_bank_becomes_safetensors_that_still_says_unknown(tmp_path):
     assert torch.equal(again.std_D, published.std_D)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_files():
-    """The system refuses to let a file grow beyond 4 KiB, as a full disk would."""
+    """The system refuses to let a file grow beyond 4 KiB, as a full disk would; that holds for pytest's own log too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_nothing_is_left_of_a_bank_that_could_not_be_written(tmp_path, small_files):
-    with pytest.raises(ModelError, match=r"could not be written to .*bank\.safetensors: .*File too large"):
+def test_nothing_is_left_of_a_bank_that_could_not_be_written(tmp_path):
+    with (
+        pytest.raises(ModelError, match=r"could not be written to .*bank\.safetensors: .*File too large"),
+        small_files(),
+    ):
         write_bank(tmp_path / "bank.safetensors", Bank(vectors(20, 2048), FACTS))
     assert list(tmp_path.iterdir()) == []
 

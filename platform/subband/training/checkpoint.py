@@ -1,0 +1,130 @@
+"""A training's checkpoint: a folder with all that it needs to go on, and the weights that were best so far.
+
+    state.pt            model, optimiser, moving average, loss scaler, metrics of every epoch (tensors and plain values)
+    best.safetensors    weights of the best epoch by the method's metric
+    training.json       method, params, epochs done, for people and for checks before anything large is read
+
+The state of random generators is not among them: it is a function of seed, epoch and rank (see `training.loop`).
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from subband.errors import ModelError
+from subband.training.loop import Training
+
+STATE, BEST, DESCRIPTION = "state.pt", "best.safetensors", "training.json"
+_KEPT = "checkpoint"
+_FREE = ("epochs", "patience", "validate_from", "compile", "gradient_checkpointing", "precision", "accumulation", "lr", "clip")
+"""Params that a continued training may be given anew."""
+
+
+def write_checkpoint(training: Training, folder: Path) -> None:
+    """Write a checkpoint into an existing empty folder.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    try:
+        torch.save(training.state(), folder / STATE)
+        if training.best_weights:
+            save_file({name: value.contiguous() for name, value in training.best_weights.items()}, folder / BEST)
+        about = {
+            "method": training.method.name,
+            "params": training.params.model_dump(mode="json"),
+            "epoch": training.epoch,
+            "metrics": training.history[-1] if training.history else {},
+        }
+        (folder / DESCRIPTION).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"the checkpoint could not be written to {folder}: {error}") from error
+
+
+def restore_checkpoint(training: Training, folder: Path) -> None:
+    """Let a training go on from a checkpoint.
+
+    Raises:
+        ModelError: no or a damaged checkpoint, or one of another method or other params.
+    """
+    about = read_description(folder)
+    if about["method"] != training.method.name:
+        raise ModelError(f"{folder} is a checkpoint of {about['method']}, not of {training.method.name}")
+    now = training.params.model_dump(mode="json")
+    changed = [name for name, value in about["params"].items() if name not in _FREE and now.get(name) != value]
+    if changed:
+        raise ModelError(
+            f"{folder} was trained with other params: "
+            + ", ".join(f"{name}={about['params'][name]} (now {now.get(name)})" for name in changed)
+        )
+    try:
+        state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+        best = load_file(folder / BEST) if (folder / BEST).exists() else {}
+        training.restore(state, best)
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        raise ModelError(f"the checkpoint {folder} cannot be read: {error}") from error
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Method, params, epoch and last metrics of a checkpoint.
+
+    Raises:
+        ModelError: no or a damaged checkpoint.
+    """
+    try:
+        about = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if not {"method", "params", "epoch"} <= set(about):
+            raise ValueError("it lacks method, params or epoch")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} holds no checkpoint of a training: {error}") from error
+    return about  # type: ignore[no-any-return]
+
+
+def read_best(folder: Path) -> dict[str, Tensor]:
+    """The best weights of a checkpoint.
+
+    Raises:
+        ModelError: there are none, or they are damaged.
+    """
+    try:
+        return dict(load_file(folder / BEST))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{folder / BEST} cannot be read: {error}") from error
+
+
+def keep_checkpoint(training: Training, folder: Path) -> Path:
+    """Write the checkpoint of a run's folder; the one before is removed only when the new one is whole.
+
+    Raises:
+        ModelError: it cannot be written; the one before is kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{_KEPT}.{uuid.uuid4().hex[:8]}"
+    partial.mkdir()
+    try:
+        write_checkpoint(training, partial)
+        kept = folder / f"{_KEPT}-{training.epoch:05d}"
+        shutil.rmtree(kept, ignore_errors=True)
+        partial.rename(kept)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    for other in folder.glob(f"{_KEPT}-*"):
+        if other != kept:
+            shutil.rmtree(other, ignore_errors=True)
+    return kept
+
+
+def kept_checkpoint(folder: Path) -> Path | None:
+    """The latest whole checkpoint of a run's folder."""
+    found = sorted(path for path in folder.glob(f"{_KEPT}-*") if (path / DESCRIPTION).is_file())
+    return found[-1] if found else None
