@@ -127,11 +127,7 @@ def test_the_moving_average_is_evaluated_and_kept() -> None:
 def test_accumulation_gives_the_gradient_of_the_whole_batch() -> None:
     runs = [training(accumulation=parts, epochs=1, clip=1.0) for parts in (1, 2)]
     for run in runs:
-        for module in run.model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 0.0
-                module.eval()
-                module.train = lambda mode=True: module  # type: ignore[method-assign]  # its statistics differ by nature
+        run.model.body[1] = torch.nn.Identity()  # batch normalisation sees micro-batches, by nature
         list(run.run())
     assert equal(weights(runs[0]), weights(runs[1]), 1e-5)
 
@@ -153,7 +149,8 @@ def test_a_loss_that_is_no_number_ends_the_training_and_spares_the_checkpoint(tm
     assert [epoch.diverged for epoch in epochs] == [False, False, True]
     assert "epoch 3 at update 2 of 3" in (epochs[-1].stop or "")
     found = kept_checkpoint(tmp_path)
-    assert found is not None and read_description(found)["epoch"] == 2
+    assert found is not None
+    assert read_description(found)["epoch"] == 2
     fresh = training(epochs=4)
     restore_checkpoint(fresh, _as_of(found, break_at=-1))
     assert all(torch.isfinite(value).all() for value in weights(fresh).values())
@@ -209,7 +206,7 @@ def test_the_order_is_the_same_for_any_number_of_workers(
     whole = micro_batches(count, batch, accumulation, seed, epoch)
     parts = [micro_batches(count, batch, accumulation, seed, epoch, rank, world) for rank in range(world)]
     for number, micro in enumerate(whole):
-        assert sum((part[number] for part in parts), []) == micro
+        assert [draw for part in parts for draw in part[number]] == micro
     seen = [draw.index for micro in whole for draw in micro]
     assert len(set(seen)) == len(seen) == count // batch * batch
     assert set(seen) <= set(range(count))
@@ -248,4 +245,4 @@ def test_synchronised_normalisation_is_the_ordinary_one_on_one_worker() -> None:
     replaced = synchronised(net)
     assert list(replaced.state_dict()) == names
     assert torch.equal(replaced(images), expected)
-    assert math.isfinite(float(expected.sum()))
+    assert math.isfinite(float(expected.detach().sum()))

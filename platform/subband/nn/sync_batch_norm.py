@@ -43,7 +43,9 @@ class SyncBatchNorm(_BatchNorm):
         return normal.to(input.dtype)
 
     def _track(self, mean_C: Tensor, variance_C: Tensor, count: int) -> None:
-        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean_C, share)

@@ -26,7 +26,17 @@ from subband.training.loop import Training
 
 STATE, BEST, DESCRIPTION = "state.pt", "best.safetensors", "training.json"
 _KEPT = "checkpoint"
-_FREE = ("epochs", "patience", "validate_from", "compile", "gradient_checkpointing", "precision", "accumulation", "lr", "clip")
+_FREE = (
+    "epochs",
+    "patience",
+    "validate_from",
+    "compile",
+    "gradient_checkpointing",
+    "precision",
+    "accumulation",
+    "lr",
+    "clip",
+)
 """Params that a continued training may be given anew."""
 
 

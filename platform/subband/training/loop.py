@@ -4,8 +4,8 @@
 initialised, `torch.distributed`; it does not know Ray.
 
 Everything drawn at random in an epoch is a function of the training's seed, the epoch and, for what happens inside the network,
-the worker's rank. So a checkpoint needs no state of random generators, and a training that was killed after an epoch and goes on from
-its checkpoint ends with the same weights as one that was not.
+the worker's rank. So a checkpoint needs no state of random generators, and a training that was killed after an epoch and goes on
+from its checkpoint ends with the same weights as one that was not.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class Training:
     def run(self) -> Iterator[Epoch]:
         """Train the epochs that are left, and yield after each.
 
-        The generator ends after the last epoch, after one that says `stop`, or when the caller leaves it. After a diverged epoch the
-        weights are spoilt: what was saved last is good.
+        The generator ends after the last epoch, after one that says `stop`, or when the caller leaves it. After a diverged epoch
+        the weights are spoilt: what was saved last is good.
         """
         while self.epoch < self.params.epochs:
             started = time.perf_counter()

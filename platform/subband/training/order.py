@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from subband.methods.trained import Draw, Examples
 from subband.errors import ParamsError
+from subband.methods.trained import Draw, Examples
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Place:
 
     rank: int = 0
     world: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
     loaders: int = 0
 
 
