@@ -88,9 +88,15 @@ class TrainedMethod(Method, Protocol):
 
     Attributes:
         chosen_by: the metric of `summarise` that chooses the checkpoint, higher is better.
+        embedded: URI of the data that a first run needs no download for.
+        embedded_smoke: the same, tiny.
+        recipes: named presets: params that differ from the defaults. The recipe ``smoke`` trains in seconds.
     """
 
     chosen_by: str
+    embedded: str
+    embedded_smoke: str
+    recipes: Mapping[str, Mapping[str, Any]]
 
     def examples(self, params: Any, dataset: Dataset) -> TrainingSet:
         """The examples that these params ask for.

@@ -32,9 +32,9 @@ class SyncBatchNorm(_BatchNorm):
         shape = [1, -1, *[1] * (input.dim() - 2)]
         # In two passes: E[x^2] - E[x]^2 would cancel in float32.
         values = input.float()
-        mean_C = across.all_reduce(values.mean(axes)) / world
+        mean_C = _sum(values.mean(axes)) / world
         centred = values - mean_C.view(shape)
-        variance_C = across.all_reduce(centred.square().mean(axes)) / world
+        variance_C = _sum(centred.square().mean(axes)) / world
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             self._track(mean_C.detach(), variance_C.detach(), world * values.numel() // values.shape[1])
         normal = centred * torch.rsqrt(variance_C + self.eps).view(shape)
@@ -52,10 +52,17 @@ class SyncBatchNorm(_BatchNorm):
         self.running_var.lerp_(variance_C * (count / max(count - 1, 1)), share)
 
 
+def _sum(values: Tensor) -> Tensor:
+    """Over all workers, with a gradient."""
+    total: Tensor = across.all_reduce(values)  # type: ignore[no-untyped-call]
+    return total
+
+
 def synchronised(model: nn.Module) -> nn.Module:
     """The model with every batch normalisation made one over all workers; its parameters and buffers are the same objects."""
     if any(parameter.is_cuda for parameter in model.parameters()):
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
     if isinstance(model, _BatchNorm):
         return _like(model)
     for name, child in model.named_children():

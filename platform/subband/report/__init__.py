@@ -6,6 +6,7 @@ from subband.report.categories import champion_per_category
 from subband.report.curves import roc_and_pro_curves
 from subband.report.gallery import gallery
 from subband.report.importance import Importances, importance, param_importances
+from subband.report.learning_curves import learning_curves
 from subband.report.parallel import parallel_coordinates
 from subband.report.pareto import pareto_front
 from subband.report.records import non_dominated, regret, short_name
@@ -16,6 +17,7 @@ __all__ = [
     "champion_per_category",
     "gallery",
     "importance",
+    "learning_curves",
     "non_dominated",
     "parallel_coordinates",
     "param_importances",

@@ -4,6 +4,7 @@ MLflow itself (seconds to import) is loaded when it is first needed, so importin
 """
 
 from subband.tracking.download import download_model, read_model_file
+from subband.tracking.live_report import LiveReport
 from subband.tracking.push import Pushed, push
 from subband.tracking.registry import Champion, Registered, list_champions, register_champion
 from subband.tracking.report_run import ReportFile, log_report
@@ -14,6 +15,7 @@ from subband.tracking.uri import TrackingTarget, comparison_url, experiment_url,
 __all__ = [
     "Champion",
     "DatasetInfo",
+    "LiveReport",
     "Pushed",
     "Registered",
     "ReportFile",

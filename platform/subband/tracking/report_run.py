@@ -1,4 +1,4 @@
-"""A finished analysis as one MLflow run. The results' folder holds all that is logged, so that it can be logged later too."""
+"""An analysis, or a training, as one MLflow run. Its folder holds all that is logged, so that it can be logged later too."""
 
 from __future__ import annotations
 
@@ -83,31 +83,62 @@ def log_report(folder: Path, tracking_uri: str | None = None) -> LoggedReport:
         return _log(folder, report, target)
 
 
-def _log(folder: Path, report: ReportFile, target: TrackingTarget) -> LoggedReport:
-    from mlflow.entities import Dataset, DatasetInput, Metric, Param
+def start_run(client: Any, report: ReportFile, target: TrackingTarget) -> str:
+    """The report's run, made if it is not there; one that was interrupted is running again."""
+    for run in client.search_runs([_experiment(client, report.experiment, target)], _query(report)):
+        client.update_run(run.info.run_id, status="RUNNING")
+        return str(run.info.run_id)
+    return _create_run(client, report, target)
 
-    from subband.tracking.writer import source_commit
+
+def finish_run(client: Any, run_id: str, folder: Path, status: str) -> None:
+    """Log the files of a report's folder and mark its run."""
+    client.log_artifacts(run_id, str(folder))
+    client.set_terminated(run_id, status)
+
+
+def _log(folder: Path, report: ReportFile, target: TrackingTarget) -> LoggedReport:
+    from mlflow.entities import Metric
 
     client = connect(target)
     experiment_id = _experiment(client, report.experiment, target)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    query = f"tags.`report_id` = '{report.report_id}'"
-    for run in client.search_runs([experiment_id], query):
+    for run in client.search_runs([experiment_id], _query(report)):
         if run.info.status == "FINISHED":
             return LoggedReport(target, str(run.info.run_id), experiment_id, len(files))
         client.delete_run(run.info.run_id)  # its writer died or was cut off half-way
+    run_id = _create_run(client, report, target)
+    try:
+        now = int(client.get_run(run_id).info.start_time)
+        metrics = [Metric(legal_key(name), value, now, step) for name, value, step in report.points]
+        for start in range(0, len(metrics), _BATCH):
+            client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+        finish_run(client, run_id, folder, "FINISHED")
+    except BaseException:
+        _give_up(client, run_id)
+        raise
+    return LoggedReport(target, run_id, experiment_id, len(files))
+
+
+def _query(report: ReportFile) -> str:
+    return f"tags.`report_id` = '{report.report_id}'"
+
+
+def _create_run(client: Any, report: ReportFile, target: TrackingTarget) -> str:
+    """A new run with the report's params, tags and dataset."""
+    from mlflow.entities import Dataset, DatasetInput, Param
+
+    from subband.tracking.writer import source_commit
+
     tags = {"role": "analysis", "report_id": report.report_id, "dataset": report.dataset.name, **report.tags}
     if commit := source_commit():
         tags["mlflow.source.git.commit"] = commit
-    created = client.create_run(experiment_id, tags=legal_tags(tags), run_name=report.run_name)
-    run_id = str(created.info.run_id)
+    experiment_id = _experiment(client, report.experiment, target)
+    run_id = str(client.create_run(experiment_id, tags=legal_tags(tags), run_name=report.run_name).info.run_id)
     try:
-        now = int(created.info.start_time)
-        metrics = [Metric(legal_key(name), value, now, step) for name, value, step in report.points]
         params = [Param(key, value) for key, value in flat_params(report.params).items()]
-        for start in range(0, max(len(metrics), len(params)), _BATCH):
-            part = slice(start, start + _BATCH)
-            client.log_batch(run_id, metrics=metrics[part], params=params[part])
+        for start in range(0, len(params), _BATCH):
+            client.log_batch(run_id, params=params[start : start + _BATCH])
         dataset = Dataset(
             name=report.dataset.name[:500],
             digest=report.dataset.digest[:_DIGEST_LENGTH],
@@ -116,12 +147,10 @@ def _log(folder: Path, report: ReportFile, target: TrackingTarget) -> LoggedRepo
             schema=json.dumps({"categories": list(report.dataset.categories)}),
         )
         client.log_inputs(run_id, [DatasetInput(dataset=dataset, tags=[])])
-        client.log_artifacts(run_id, str(folder))
     except BaseException:
         _give_up(client, run_id)
         raise
-    client.set_terminated(run_id, "FINISHED")
-    return LoggedReport(target, run_id, experiment_id, len(files))
+    return run_id
 
 
 def _give_up(client: Any, run_id: str) -> None:

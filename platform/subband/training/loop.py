@@ -82,9 +82,10 @@ class Training:
         check_division(len(data.train), params.batch, params.accumulation, self.place.world)
         self.model = method.model(params).to(self.place.device)
         if params.gradient_checkpointing:
-            if not hasattr(self.model, "set_grad_checkpointing"):
+            checkpoint: Any = getattr(self.model, "set_grad_checkpointing", None)
+            if checkpoint is None:
                 raise ParamsError(f"{method.name} has no gradient checkpointing; leave gradient_checkpointing out")
-            self.model.set_grad_checkpointing(True)
+            checkpoint(True)
         if self.place.world > 1:
             self.model = synchronised(self.model)
         self._optimizer = method.optimizer(params, self.model)

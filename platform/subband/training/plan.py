@@ -1,0 +1,172 @@
+"""Everything a training decides before it starts, each decision made once and said with its reason."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from subband.data import Dataset, fingerprint, open_dataset
+from subband.errors import ParamsError, unknown_name
+from subband.home import home
+from subband.methods import TrainedMethod, TrainingParams, TrainingSet, make_params, trained_method
+from subband.training.order import check_division
+from subband.training.settings import TrainSettings
+
+SETTINGS_NAME = "settings.json"
+_GIVEN_ANEW = {
+    "resume",
+    "workers",
+    "device",
+    "cpus_per_worker",
+    "loaders",
+    "max_failures",
+    "tracking_uri",
+    "register_model",
+}
+"""Settings that a resumed training may be given anew."""
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """A training, decided and checked.
+
+    Attributes:
+        settings: as given, or as saved by the training that is resumed.
+        method: what is trained.
+        params: its params.
+        dataset: opened.
+        digest: fingerprint of its pictures, labels and masks.
+        examples: of the training.
+        folder: of the training.
+        resumed: whether the folder was there before.
+        decisions: (what, choice, reason) lines for the person and for MLflow.
+    """
+
+    settings: TrainSettings
+    method: TrainedMethod
+    params: TrainingParams
+    dataset: Dataset
+    digest: str
+    examples: TrainingSet
+    folder: Path
+    resumed: bool
+    decisions: tuple[tuple[str, str, str], ...]
+
+
+def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSettings) -> TrainPlan:
+    """Resolve and check everything before anything is started or written.
+
+    Args:
+        name: of the method.
+        values: params that the user gave.
+        settings: the rest.
+
+    Raises:
+        ParamsError: a param, recipe or setting is illegal, or batches cannot be divided among the workers.
+        DataError: the dataset is not one that the method learns from.
+    """
+    method = trained_method(name)
+    folder, resumed = _folder(name, settings)
+    if resumed:
+        settings, values = _saved(folder, settings, values)
+    decisions: list[tuple[str, str, str]] = []
+    recipe = settings.recipe or ("smoke" if settings.smoke else None)
+    if recipe is not None and recipe not in method.recipes:
+        raise ParamsError(unknown_name("recipe", recipe, method.recipes))
+    uri = settings.data or method.embedded
+    if settings.smoke and settings.data is None:
+        uri = method.embedded_smoke
+        decisions.append(("smoke", "on", "a tiny training: checks the path, says nothing about quality"))
+    dataset = open_dataset(uri)
+    given = {**(method.recipes[recipe] if recipe else {}), **values}
+    if recipe:
+        decisions.append(("recipe", recipe, ", ".join(f"{key}={value}" for key, value in given.items())))
+    if "weights" in method.params_type.model_fields and "weights" not in given:
+        if dataset.uri.startswith("synthetic"):
+            given["weights"] = "random:0"
+            why = "the embedded demo needs no download: give --weights pretrained for real use"
+        else:
+            why = "the default for real data; --weights random:SEED or a path works without a network"
+        decisions.append(("weights", given.get("weights", "pretrained"), why))
+    params: TrainingParams = make_params(method, given)
+    examples = method.examples(params, dataset)
+    check_division(len(examples.train), params.batch, params.accumulation, settings.workers)
+    sizes = {"training": examples.train, "validation": examples.validation, **examples.tests}
+    counts = ", ".join(f"{len(part)} {name}" for name, part in sizes.items())
+    decisions.append(("examples", counts, "; ".join(examples.notes) or dataset.uri))
+    categories = [dataset.category(category) for category in dataset.categories]
+    samples = dict.fromkeys(sample for category in categories for sample in (*category.train, *category.test))
+    digest = fingerprint(tuple(samples), include_labels=True)
+    return TrainPlan(settings, method, params, dataset, digest, examples, folder, resumed, tuple(decisions))
+
+
+def save_settings(plan: TrainPlan) -> None:
+    """Keep what `--resume` needs in the training's folder.
+
+    Raises:
+        ParamsError: another process has just started a training of that name.
+    """
+    if plan.resumed:
+        return
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    path = plan.folder / SETTINGS_NAME
+    content = {
+        "training": plan.method.name,
+        # The dataset's own URI is absolute: the training may be resumed from another folder.
+        "settings": {**plan.settings.model_dump(mode="json"), "data": plan.dataset.uri, "smoke": False, "recipe": None},
+        "params": plan.params.model_dump(mode="json"),
+    }
+    partial = path.with_name(f".{SETTINGS_NAME}-{uuid.uuid4().hex[:8]}")
+    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    if path.exists():
+        partial.unlink()
+        raise ParamsError(f"a training named {plan.folder.name!r} has just been started; give another --name")
+    partial.replace(path)
+
+
+def _folder(method: str, settings: TrainSettings) -> tuple[Path, bool]:
+    runs = home() / "trainings"
+    if settings.resume is None:
+        name = settings.name or f"{method}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise ParamsError(f"name {name!r}: use letters, digits, '-', '_' and '.'")
+        if (runs / name / SETTINGS_NAME).exists():
+            raise ParamsError(
+                f"a training named {name!r} exists in {runs}; give another --name, or continue it with --resume {name}"
+            )
+        return runs / name, False
+    saved = sorted(runs.glob(f"*/{SETTINGS_NAME}"), key=lambda path: path.stat().st_mtime)
+    known = [path.parent for path in saved if json.loads(path.read_text(encoding="utf-8")).get("training") == method]
+    if not known:
+        raise ParamsError(f"there is no training of {method} to resume in {runs}")
+    if settings.resume == "last":
+        return known[-1], True
+    names = [folder.name for folder in known]
+    if settings.resume not in names:
+        raise ParamsError(unknown_name("training to resume", settings.resume, names))
+    return runs / settings.resume, True
+
+
+def _saved(folder: Path, given: TrainSettings, values: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
+    """The resumed training's own settings and params; what it may be given anew wins.
+
+    Raises:
+        ParamsError: something else was given, which would be ignored.
+    """
+    content = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
+    kept = TrainSettings.model_validate(content["settings"])
+    if given.data is not None:
+        given = given.model_copy(update={"data": open_dataset(given.data).uri})  # the saved one is absolute
+    default = TrainSettings.model_validate({})
+    changed = {name: value for name, value in given if value != getattr(default, name) and value != getattr(kept, name)}
+    if fixed := sorted(set(changed) - _GIVEN_ANEW):
+        flags = ", ".join("--" + name.replace("_", "-") for name in fixed)
+        raise ParamsError(
+            f"the training {folder.name} goes on with its own settings: leave out {flags}, or start a new one"
+        )
+    return kept.model_copy(update={**changed, "resume": given.resume}), {**content["params"], **values}

@@ -1,0 +1,280 @@
+"""A training from plan to result: workers, then the deployable model, proven and saved, and MLflow."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from subband.tuning import cluster  # isort: skip  # first: it settles what Ray reads when it is imported
+
+import ray
+from ray import train
+
+from subband import __version__
+from subband.errors import ModelError, TrackingError
+from subband.home import home
+from subband.methods import Draw, load
+from subband.methods.detector import Detector
+from subband.tracking import (
+    DatasetInfo,
+    LiveReport,
+    ReportFile,
+    register_champion,
+    resolve_tracking,
+)
+from subband.training.checkpoint import read_best
+from subband.training.figures import training_figures
+from subband.training.group import run_on_workers
+from subband.training.plan import TrainPlan, save_settings
+from subband.training.worker import train_worker
+
+PARITY = 1e-5
+MODEL, CURVES = "model", "curves.csv"
+
+
+@dataclass
+class TrainResult:
+    """What a training left.
+
+    Attributes:
+        plan: of the training.
+        history: metrics of every epoch.
+        tests: by name, metrics of the best weights on test examples.
+        stop: why it ended early, or None.
+        diverged: whether its loss was no number.
+        model: folder of the saved model; None if there is none.
+        parity: greatest difference of the model loaded afresh from the trained one.
+        registered: in MLflow's registry, if it is.
+        problems: what went wrong without ending the training.
+        url: of the MLflow run.
+    """
+
+    plan: TrainPlan
+    history: list[dict[str, float]] = field(default_factory=list)
+    tests: dict[str, dict[str, float]] = field(default_factory=dict)
+    stop: str | None = None
+    diverged: bool = False
+    model: Path | None = None
+    parity: float = math.nan
+    registered: str | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Number of the epoch whose weights are kept, from 1."""
+        metric = self.plan.method.chosen_by
+        scored = [(row[metric], -number) for number, row in enumerate(self.history, 1) if metric in row]
+        return -max(scored)[1] if scored else None
+
+
+def run_training(
+    plan: TrainPlan, watch: Callable[[Mapping[str, Any]], None], say: Callable[[str], None]
+) -> TrainResult:
+    """Run, or go on with, a training.
+
+    Args:
+        plan: from `make_train_plan`.
+        watch: called with what rank 0 of the workers tells: every epoch, restarts, tests.
+        say: called with one line for the person at every step.
+
+    Raises:
+        SubbandError: the training could not be started or failed; its last checkpoint is kept.
+        KeyboardInterrupt: it was interrupted; likewise.
+    """
+    target = resolve_tracking(plan.settings.tracking_uri, home())
+    where, why = cluster.connect()
+    resources, reason = _resources(plan)
+    decisions = (
+        *plan.decisions,
+        ("ray", where, why),
+        ("workers", resources.words(plan.settings.workers), reason),
+        ("tracking", target.uri, target.reason),
+    )
+    for what, choice, because in decisions:
+        say(f"{what}: {choice} ({because})")
+    save_settings(plan)
+    report = _report_file(plan, decisions, target.uri, target.artifact_root)
+    result = TrainResult(plan)
+    with LiveReport(plan.folder / "report", report, target) as live:
+
+        def hear(message: Mapping[str, Any]) -> None:
+            if "epoch" in message:
+                live.points([(name, value, message["epoch"]) for name, value in message["metrics"].items()])
+            watch(message)
+
+        done = run_on_workers(
+            train_worker,
+            {
+                "method": plan.method.name,
+                "params": plan.params.model_dump(mode="json"),
+                "data": plan.dataset.uri,
+                "loaders": resources.loaders,
+            },
+            name="train",
+            workers=plan.settings.workers,
+            storage=plan.folder,
+            use_gpu=resources.gpu,
+            cpus_per_worker=resources.cpus,
+            max_failures=plan.settings.max_failures,
+            keep=train.CheckpointConfig(num_to_keep=1),
+            on_message=hear,
+        )
+        outcome: dict[str, Any] = done.return_value  # type: ignore[attr-defined]  # of Train V2's result
+        result.history, result.tests = outcome["history"], outcome["tests"]
+        result.stop, result.diverged = outcome["stop"], outcome["diverged"]
+        _write_curves(result.history, live.folder / CURVES)
+        if result.diverged:
+            kept = (
+                f"; the checkpoint after epoch {len(result.history)} is kept in {plan.folder}" if result.history else ""
+            )
+            result.problems.append(f"the training diverged: {result.stop}{kept}")
+            live.status = "FAILED"
+            return result
+        assert done.checkpoint is not None
+        with done.checkpoint.as_directory() as folder:
+            _finish(plan, result, Path(folder))
+        live.points([(f"{name}.{key}", value, 0) for name, row in result.tests.items() for key, value in row.items()])
+        (live.folder / "results.json").write_text(
+            json.dumps({"tests": result.tests, "best_epoch": result.best_epoch, "stop": result.stop}, indent=1)
+        )
+        for name, figure in training_figures(plan, result.history, result.best_epoch, result.model).items():
+            figure.savefig(live.folder / f"{name}.png", dpi=110)
+    if live.problem:
+        result.problems.append(live.problem)
+    if plan.settings.register_model and result.model is not None:
+        try:
+            champion = register_champion(
+                result.model,
+                f"{plan.method.name}-{plan.dataset.name}",
+                _tags(plan, result),
+                target=target,
+                run_id=live.run_id,
+            )
+            result.registered = f"{champion.name} version {champion.version}"
+        except TrackingError as error:
+            result.problems.append(f"the model is saved in {result.model} but not registered: {error}")
+    return result
+
+
+@dataclass(frozen=True)
+class _Resources:
+    gpu: bool
+    cpus: int
+    loaders: int
+
+    def words(self, workers: int) -> str:
+        device = "a GPU" if self.gpu else f"{self.cpus} CPUs"
+        return f"{workers} with {device} each" if workers > 1 else f"1 with {device}"
+
+
+def _resources(plan: TrainPlan) -> tuple[_Resources, str]:
+    settings = plan.settings
+    found = ray.cluster_resources()
+    gpus = int(found.get("GPU", 0))
+    gpu = settings.device == "gpu" or (settings.device == "auto" and gpus >= settings.workers)
+    widest = max((int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"]), default=1)
+    share = max(1, min(int(found.get("CPU", 1)) // settings.workers, widest))
+    loaders = settings.loaders if settings.loaders is not None else (4 if gpu else 0)
+    reason = f"the cluster has {int(found.get('CPU', 0))} CPUs and {gpus} GPUs"
+    return _Resources(gpu, settings.cpus_per_worker or share, loaders), reason
+
+
+def _finish(plan: TrainPlan, result: TrainResult, checkpoint: Path) -> None:
+    """The deployable model of the best weights, saved only if it answers the same when it is loaded afresh.
+
+    Raises:
+        ModelError: it does not; nothing is kept.
+    """
+    network = plan.method.model(plan.params)
+    network.load_state_dict(read_best(checkpoint))
+    best = result.best_epoch
+    assert best is not None
+    about = {
+        "dataset": plan.dataset.name,
+        "data": plan.dataset.uri,
+        "category": "all",
+        "training": plan.folder.name,
+        "training_fingerprint": plan.digest,
+        "epochs": len(result.history),
+        "best_epoch": best,
+        "chosen_by": f"{plan.method.chosen_by} {result.history[best - 1][plan.method.chosen_by]:.6f}",
+        "notes": list(plan.examples.notes),
+        "subband": __version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    detector = plan.method.finish(plan.params, network.eval(), about).eval()
+    unproven, folder = plan.folder / f".{MODEL}.unproven", plan.folder / MODEL
+    shutil.rmtree(unproven, ignore_errors=True)
+    detector.save(unproven)
+    images = _some_images(plan)
+    result.parity = float(np.abs(_answers(load(unproven), images) - _answers(detector, images)).max())
+    if not result.parity <= PARITY:
+        shutil.rmtree(unproven, ignore_errors=True)
+        raise ModelError(
+            f"the model of {plan.folder.name}, loaded afresh, differs from the trained one by {result.parity:.2e} "
+            f"(allowed: {PARITY:.0e}); it was not kept"
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    unproven.replace(folder)
+    result.model = folder
+
+
+def _some_images(plan: TrainPlan, count: int = 4) -> np.ndarray:
+    examples = plan.examples.validation
+    images = [examples[Draw(index)]["images"].numpy() for index in range(min(count, len(examples)))]
+    return np.rint(255 * np.stack(images)).astype(np.uint8)
+
+
+def _answers(detector: Detector, images: np.ndarray) -> np.ndarray:
+    maps, scores = detector.score(images)
+    return np.asarray(np.concatenate([maps.ravel(), scores.ravel()]))
+
+
+def _write_curves(history: list[dict[str, float]], path: Path) -> None:
+    names = list(dict.fromkeys(name for row in history for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["epoch", *names])
+        writer.writeheader()
+        writer.writerows({"epoch": number, **row} for number, row in enumerate(history, 1))
+
+
+def _report_file(
+    plan: TrainPlan, decisions: tuple[tuple[str, str, str], ...], uri: str, artifact_root: str | None
+) -> ReportFile:
+    return ReportFile(
+        experiment=plan.settings.experiment or f"{plan.method.name}/{plan.dataset.name}",
+        run_name=plan.folder.name,
+        dataset=DatasetInfo(
+            name=plan.dataset.name, digest=plan.digest, source=plan.dataset.uri, categories=plan.dataset.categories
+        ),
+        params={**plan.params.model_dump(mode="json"), "workers": plan.settings.workers},
+        tags={
+            "role": "training",
+            "method": plan.method.name,
+            **{f"decision.{what}": f"{choice} ({why})" for what, choice, why in decisions},
+        },
+        tracking_uri=uri,
+        artifact_root=artifact_root,
+    )
+
+
+def _tags(plan: TrainPlan, result: TrainResult) -> dict[str, str]:
+    best = result.best_epoch
+    return {
+        "method": plan.method.name,
+        "dataset": plan.dataset.name,
+        "data": plan.dataset.uri,
+        "training": plan.folder.name,
+        "parity": f"{result.parity:.2e}",
+        "best_epoch": str(best),
+        **{f"{name}.{key}": f"{value:.6f}" for name, row in result.tests.items() for key, value in row.items()},
+    }
