@@ -1,6 +1,6 @@
 """One room a method, and the registry through which everything else knows them."""
 
-from subband.methods.base import Fitted, Method, StagedMethod
+from subband.methods.base import Fitted, Method, StagedMethod, divided_chains
 from subband.methods.detector import LEAVE_ONE_OUT, UNCALIBRATED, Calibration, Detector, Predictions, set_calibration
 from subband.methods.loading import load
 from subband.methods.registry import get_method, is_trained, list_methods, make_params, staged_method, trained_method
@@ -23,6 +23,7 @@ __all__ = [
     "TrainedMethod",
     "TrainingParams",
     "TrainingSet",
+    "divided_chains",
     "get_method",
     "is_trained",
     "list_methods",
