@@ -138,8 +138,8 @@ def check_mask_size(sample: Sample, mask_size: tuple[int, int], image_size: tupl
     where = getattr(sample.mask, "path", f"the mask of {sample.name}")
     image = getattr(sample.image, "path", sample.name)
     raise DataError(
-        f"{where} is {mask_size[0]} x {mask_size[1]} pixels, but the image of {sample.name}, {image}, is "
-        f"{image_size[0]} x {image_size[1]}; a mask must have the size of its image"
+        f"{where} is {mask_size[0]} x {mask_size[1]} pixels, but the image of {sample.name} is "
+        f"{image_size[0]} x {image_size[1]} ({image}); a mask must have the size of its image"
     )
 
 
