@@ -9,7 +9,7 @@ from typing import Any
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from subband.errors import ModelError, ParamsError, unknown_name
 
@@ -61,7 +61,32 @@ def build_backbone(name: str, drop_path: float, seed: int) -> Any:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return timm.create_model(name, pretrained=False, num_classes=0, drop_path_rate=drop_path)
+        backbone = timm.create_model(name, pretrained=False, num_classes=0, drop_path_rate=drop_path)
+    for stage in backbone.stages:
+        for block in stage.blocks:
+            block.mlp = TokenMlp(block.mlp)
+    return backbone
+
+
+class TokenMlp(nn.Module):
+    """The feed-forward part of a block, its depth-wise convolution on the tokens as they lie in memory.
+
+    It computes what timm's does, which for a single picture copies the widened map back and forth (a quarter of the forward pass on
+    a processor): a view of its tokens does not look channels-last to torch there.
+
+    Args:
+        mlp: timm's, whose layers it takes under their names.
+    """
+
+    def __init__(self, mlp: Any) -> None:
+        super().__init__()
+        self.fc1, self.dwconv, self.act, self.fc2 = mlp.fc1, mlp.dwconv, mlp.act, mlp.fc2
+
+    def forward(self, tokens_BTC: Tensor, feat_size: tuple[int, int]) -> Tensor:
+        """(B, T, C), T the cells of a map of `feat_size`, rows first."""
+        widened = self.fc1(tokens_BTC).unflatten(1, feat_size).permute(0, 3, 1, 2)
+        mixed = self.act(self.dwconv(widened)).permute(0, 2, 3, 1).flatten(1, 2)
+        return self.fc2(mixed)  # type: ignore[no-any-return]
 
 
 def pretrained_state(name: str) -> dict[str, Tensor]:

@@ -126,7 +126,7 @@ class DualDomainStage(nn.Module):
         if self.project is None or level_embedding_C is None:
             return self.self_attention(placed, embedding_QC)  # type: ignore[no-any-return]
         features = self.project(level_BChw)
-        places = position_encoding(*features.shape[1:], features.dtype, features.device)
+        places = position_encoding(features)
         level = features + (places + level_embedding_C.to(features.dtype)[:, None, None])
         read = [branch(placed, level) for branch in (self.wavelet, self.prototypes) if branch is not None]
         return self.self_attention(sum(read[1:], start=read[0]), embedding_QC)  # type: ignore[no-any-return]

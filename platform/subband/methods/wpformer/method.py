@@ -5,18 +5,18 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
-from subband.data import Dataset, Preprocess
+from subband.data import Dataset, Preprocess, Sample
 from subband.data.segmentation import SegmentationExamples, segmentation_split
-from subband.errors import ParamsError, unknown_name
+from subband.errors import DataError, ParamsError, unknown_name
 from subband.methods.detector import Calibration
-from subband.methods.trained import Batch, Examples, Step, TrainingSet
+from subband.methods.trained import Batch, Step, TrainingSet
 from subband.methods.wpformer.loss import segmentation_loss
 from subband.methods.wpformer.maps import prediction_map
 from subband.methods.wpformer.network import WPFormer
@@ -44,6 +44,15 @@ def drawn_side(params: WPFormerParams, step: Step) -> int:
     return max(2, round(params.multi_scale[choice] * params.image_size / CELL)) * CELL
 
 
+def _choosing(tests: Mapping[str, Sequence[Sample]], name: str, dataset: Dataset) -> str:
+    """Name of the test set that chooses the checkpoint."""
+    if not tests:
+        raise DataError(f"{dataset.uri} has no test pictures to choose the checkpoint by; use validation=holdout")
+    if name and name not in tests:
+        raise ParamsError(f"validation_set: {unknown_name('test set of this data', name, tests)}")
+    return name or min(tests)
+
+
 class WPFormerMethod:
     """Query transformer that segments defects; see `TrainedMethod` for the life cycle.
 
@@ -61,25 +70,29 @@ class WPFormerMethod:
         return frame(params)
 
     def examples(self, params: WPFormerParams, dataset: Dataset) -> TrainingSet:
-        """Pictures with masks, those of the test sets also with their masks at full size.
+        """Pictures with masks; those that are evaluated come with their mask at full size.
 
         Raises:
-            DataError: the dataset lacks training pictures or masks.
-            ParamsError: there is no test set to choose by, or none of the name that the params give.
+            DataError: the dataset lacks training pictures or masks, or there is no test set to choose by.
+            ParamsError: it has no test set of the name that the params give.
         """
         held_out = params.validation == "holdout"
         share = params.validation_share if held_out else 0.0
         train, validation, tests = segmentation_split(dataset, share, params.seed)
         if held_out:
-            note = f"{len(validation)} held-out training pictures ({params.validation_share:.0%}) choose the checkpoint"
+            note = f"{len(validation)} training pictures, held out by seed {params.seed}, chose the checkpoint"
         else:
-            name = _choosing(tests, params.validation_set)
+            name = _choosing(tests, params.validation_set, dataset)
             validation = tests[name]
-            note = f"the test set {name} chooses the checkpoint, as published: its figures are optimistic"
+            note = f"the test set {name} chose the checkpoint, as published: its figures are optimistic"
+
+        def measured(samples: Sequence[Sample]) -> SegmentationExamples:
+            return SegmentationExamples(samples, params.image_size, seed=params.seed, with_truth=True)
+
         return TrainingSet(
-            self._examples(params, train, dataset, training=True),
-            self._examples(params, validation, dataset, training=False),
-            {name: self._examples(params, samples, dataset, training=False) for name, samples in tests.items()},
+            SegmentationExamples(train, params.image_size, params.augmentation, params.seed),
+            measured(validation),
+            {name: measured(samples) for name, samples in tests.items()},
             (note,),
         )
 
@@ -122,7 +135,7 @@ class WPFormerMethod:
 
     def finish(self, params: WPFormerParams, model: nn.Module, about: Mapping[str, Any]) -> WPFormerSegmenter:
         """The segmenter of trained weights, its threshold at a probability of 0.5."""
-        return WPFormerSegmenter(params, copy.deepcopy(model).cpu(), DEFAULT, about).eval()
+        return WPFormerSegmenter(params, copy.deepcopy(cast("WPFormer", model)).cpu(), DEFAULT, about).eval()
 
     def restore(
         self, params: WPFormerParams, tensors: Mapping[str, Tensor], calibration: Calibration, about: Mapping[str, Any]

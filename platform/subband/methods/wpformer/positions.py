@@ -14,21 +14,16 @@ from torch import Tensor
 TEMPERATURE = 10000.0
 
 
-def position_encoding(channels: int, height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The encoding (C, h, w): the first half of the channels encodes the row, the second the column.
+def position_encoding(maps_BChw: Tensor) -> Tensor:
+    """The encoding (C, h, w) for a map: the first half of the channels encodes the row, the second the column.
 
-    Computed in float32, then rounded to `dtype`. The last ones are kept, so do not write into it.
+    Computed in float32, then rounded to the map's dtype. The last ones are kept, so do not write into it.
 
     Args:
-        channels: C, a multiple of 4.
-        height: h.
-        width: w.
-        dtype: of the result.
-        device: of the result.
+        maps_BChw: gives the size, dtype and device; C is a multiple of 4.
     """
-    if torch.compiler.is_compiling():
-        return _computed(channels, height, width, dtype, device)
-    return _remembered(channels, height, width, dtype, device)
+    make = _computed if torch.compiler.is_compiling() else _remembered
+    return make(*maps_BChw.shape[1:], dtype=maps_BChw.dtype, device=maps_BChw.device)
 
 
 @functools.lru_cache(

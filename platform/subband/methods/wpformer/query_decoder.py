@@ -65,7 +65,7 @@ class QueryDecoder(nn.Module):
     def forward(self, pixels_BChw: Tensor, embedding_QC: Tensor) -> Tensor:
         """Queries (B, Q, C)."""
         features = self.project(pixels_BChw)
-        places = position_encoding(*features.shape[1:], features.dtype, features.device)
+        places = position_encoding(features)
         keys, values = tokens(features + places), tokens(places[None])
         queries = embedding_QC.new_zeros(1, 1, 1).expand(len(features), *embedding_QC.shape)
         for layer in self.layers:

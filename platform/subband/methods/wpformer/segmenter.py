@@ -23,6 +23,7 @@ NAME = "wpformer"
 THRESHOLD = 0.5
 DEFAULT = Calibration(
     good_scores=(),
+    fpr=0.01,
     threshold=THRESHOLD,
     rule=f"a picture is defective if any pixel's probability is above {THRESHOLD}",
     estimate="not estimated from good pictures",
