@@ -231,7 +231,7 @@ def _finish(plan: TrainPlan, result: TrainResult, checkpoint: Path) -> None:
 def _some_images(plan: TrainPlan, count: int = 4) -> np.ndarray:
     examples = plan.examples.validation
     images = [examples[Draw(index)]["images"].numpy() for index in range(min(count, len(examples)))]
-    return np.rint(255 * np.stack(images)).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.stack(images)), np.uint8)
 
 
 def _answers(detector: Detector, images: np.ndarray) -> np.ndarray:

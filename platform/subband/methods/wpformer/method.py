@@ -63,6 +63,8 @@ class WPFormerMethod:
     name = NAME
     params_type = WPFormerParams
     chosen_by = "weighted_f"
+    embedded = "synthetic-surface:"
+    embedded_smoke = "synthetic-surface:?train=10&test=4&size=64"
     recipes = RECIPES
 
     def preprocess(self, params: WPFormerParams) -> Preprocess:

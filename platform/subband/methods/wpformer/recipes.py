@@ -62,6 +62,9 @@ SMALL = {
     "augmentation": "flip-rotate-turn",
 }
 
+# Seconds: goes through every step and learns next to nothing.
+SMOKE = {**SMALL, "channels": 16, "image_size": 64, "batch": 4, "epochs": 2}
+
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "esdis-sod": ESDIS_SOD,
     "crackseg9k": CRACKSEG9K,
@@ -70,6 +73,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "cod": COD,
     "cod-512": COD_512,
     "small": SMALL,
+    "smoke": SMOKE,
 }
 
 
