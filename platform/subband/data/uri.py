@@ -20,6 +20,7 @@ SCHEMES: dict[str, Callable[[str, Mapping[str, str]], Dataset]] = {
     "visa": open_visa,
     "synthetic-surface": open_synthetic_surface,
     "pairs": open_pairs,
+    "images": open_plain,
 }
 
 

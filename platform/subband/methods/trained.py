@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -78,6 +78,18 @@ class TrainedMethod(Method, Protocol):
 
         Raises:
             DataError: the dataset is not of the form that the method learns from; the message names what is missing.
+        """
+        ...
+
+    def check(self, data: TrainingSet, progress: Callable[[int, int], None]) -> None:
+        """Look at all files of the examples; called once before a training starts.
+
+        Args:
+            data: from `examples`.
+            progress: called with the number of files looked at, and of all.
+
+        Raises:
+            DataError: one cannot be used; the message names it.
         """
         ...
 

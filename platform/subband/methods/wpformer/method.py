@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
 from subband.data import Dataset, Preprocess, Sample
+from subband.data.masks import check_pairs
 from subband.data.segmentation import SegmentationExamples, segmentation_split
 from subband.errors import DataError, ParamsError, unknown_name
 from subband.methods.detector import Calibration
@@ -97,6 +98,15 @@ class WPFormerMethod:
             {name: measured(samples) for name, samples in tests.items()},
             (note,),
         )
+
+    def check(self, data: TrainingSet, progress: Callable[[int, int], None]) -> None:
+        """Sizes of all pictures and masks, and the levels of all masks.
+
+        Raises:
+            DataError: a pair does not fit, or a mask breaks its rule; the message names the file.
+        """
+        parts: Sequence[Any] = (data.train, data.validation, *data.tests.values())
+        check_pairs(tuple(dict.fromkeys(sample for part in parts for sample in part.samples)), progress=progress)
 
     def model(self, params: WPFormerParams) -> WPFormer:
         """The network with its starting weights."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from subband.data import Preprocess
 from subband.errors import ModelError
-from subband.methods.detector import Calibration, Detector
+from subband.methods.detector import Calibration, Detector, as_picture
 from subband.methods.wpformer import checkpoint
 from subband.methods.wpformer.backbone import build_backbone, pretrained_state
-from subband.methods.wpformer.maps import stretched
+from subband.methods.wpformer.maps import prediction_map, stretched
 from subband.methods.wpformer.network import WPFormer
 from subband.methods.wpformer.params import WPFormerParams
 from subband.nn.backbones import read_state
@@ -62,6 +64,22 @@ class WPFormerSegmenter(Detector):
         probabilities = torch.sigmoid(self.network(images, final_only=True)[:, 0])
         maps = stretched(probabilities) if self._stretch else probabilities
         return maps, probabilities.amax(dim=(1, 2))
+
+    @torch.inference_mode()
+    def prediction_maps(
+        self, pictures: Sequence[Image], order: str | None = None, stretch: bool | None = None
+    ) -> list[np.ndarray]:
+        """Maps of probabilities as 8-bit grey pictures of their pictures' own sizes; see `subband.methods.wpformer.maps`."""
+        params: Any = self.params
+        prepared = np.stack([self.preprocess.image(as_picture(picture)).transpose(2, 0, 1) for picture in pictures])
+        images = torch.from_numpy(prepared).to(self.network.mean.device).float() / 255
+        logits_NHW = self.network(images, final_only=True)[:, 0].cpu()
+        chosen: Any = params.map_order if order is None else order
+        stretched_too = params.map_stretching if stretch is None else stretch
+        return [
+            prediction_map(logits, picture.size[::-1], chosen, stretched_too)
+            for logits, picture in zip(logits_NHW, pictures, strict=True)
+        ]
 
 
 def frame(params: WPFormerParams) -> Preprocess:
