@@ -14,8 +14,9 @@ from subband.stages import Store
 from subband.trials import read_records
 
 GRID = ("--search", "grid", "--wavelet", "haar", "db2", "--subbands", "LL", "LH", "HL", "HH")
-GRID += ("--sigma", "2", "3", "4", "--cov-reg", "0.01", "0.1")
-POINTS = 2 * 4 * 3 * 2
+SIGMAS = [str(sigma) for sigma in range(2, 12)]
+GRID += ("--sigma", *SIGMAS, "--cov-reg", "0.01", "0.1")
+POINTS = 2 * 4 * len(SIGMAS) * 2  # so many that a signal on a busy machine still arrives before the last
 SEARCHED = ("wavelet", "subbands", "sigma", "cov_reg")
 
 

@@ -38,6 +38,7 @@ from subband.training.plan import TrainPlan, save_settings
 from subband.training.worker import train_worker
 
 PARITY = 1e-5
+SAY_EVERY_SECONDS = 5.0
 MODEL, CURVES = "model", "curves.csv"
 
 
@@ -101,6 +102,7 @@ def run_training(
     )
     for what, choice, because in decisions:
         say(f"{what}: {choice} ({because})")
+    plan.method.check(plan.examples, _told(say))
     save_settings(plan)
     report = _report_file(plan, decisions, target.uri, target.artifact_root)
     result = TrainResult(plan)
@@ -165,6 +167,19 @@ def run_training(
     return result
 
 
+def _told(say: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Says how far a long check has come, every few seconds."""
+    last = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > SAY_EVERY_SECONDS:
+            last = time.monotonic()
+            say(f"checked {done} of {total} examples")
+
+    return progress
+
+
 @dataclass(frozen=True)
 class _Resources:
     gpu: bool
@@ -201,7 +216,6 @@ def _finish(plan: TrainPlan, result: TrainResult, checkpoint: Path) -> None:
     about = {
         "dataset": plan.dataset.name,
         "data": plan.dataset.uri,
-        "category": "all",
         "training": plan.folder.name,
         "training_fingerprint": plan.digest,
         "epochs": len(result.history),
@@ -231,7 +245,7 @@ def _finish(plan: TrainPlan, result: TrainResult, checkpoint: Path) -> None:
 def _some_images(plan: TrainPlan, count: int = 4) -> np.ndarray:
     examples = plan.examples.validation
     images = [examples[Draw(index)]["images"].numpy() for index in range(min(count, len(examples)))]
-    return np.rint(255 * np.stack(images)).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.stack(images)), np.uint8)
 
 
 def _answers(detector: Detector, images: np.ndarray) -> np.ndarray:
