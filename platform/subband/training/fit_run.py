@@ -25,9 +25,9 @@ from subband.training.fit import share_pictures
 from subband.training.fit_settings import FitSettings
 from subband.training.group import worker_share
 from subband.tuning.champion import ChampionReport, Winner, build_champion, champion_split
+from subband.tuning.finish import whole_uri
 
 SMOKE_PARAMS = {"backbone": "resnet18", "image_size": 64}
-SHOWN = ("image_auroc", "pixel_auroc")
 Say = Callable[[str], None]
 
 
@@ -100,7 +100,9 @@ def make_fit_plan(name: str, values: Mapping[str, Any], settings: FitSettings) -
         decisions.append(("smoke", "on", "few small pictures: checks the path, says nothing about quality"))
     if "weights" in method.params_type.model_fields and "weights" not in given and dataset.uri.startswith("synthetic:"):
         given["weights"] = "random:0"
-        decisions.append(("weights", "random:0", "the embedded demo needs no download; give --weights pretrained for real use"))
+        decisions.append(
+            ("weights", "random:0", "the embedded demo needs no download; give --weights pretrained for real use")
+        )
     params = make_params(method, given)
     names = dataset.categories if settings.category is None else (settings.category,)
     categories = tuple(dataset.category(each) for each in names)
@@ -145,10 +147,6 @@ def run_fits(plan: FitPlan, say: Say) -> FitResult:
             raise failures[0]
         result.problems = report.findings.problems
         report.table("fits", result.rows)
-        for row in result.rows:
-            for name, value in row.items():
-                if isinstance(value, float | int):
-                    report.number(f"{row['category']}.{name}", value)
         report.publish(_report_file(plan, result).model_dump(mode="json"))
     _track(plan, result)
     return result
@@ -179,7 +177,9 @@ def _share(plan: FitPlan, store: Store, say: Say) -> dict[str, float]:
     return seconds
 
 
-def _fit(plan: FitPlan, category: Category, store: Store, report: Analysis, result: FitResult, say: Say) -> dict[str, Any]:
+def _fit(
+    plan: FitPlan, category: Category, store: Store, report: Analysis, result: FitResult, say: Say
+) -> dict[str, Any]:
     started = time.perf_counter()
     found = build_champion(
         Winner(
@@ -263,7 +263,7 @@ def _track(plan: FitPlan, result: FitResult) -> None:
         tags = {
             "method": plan.method.name,
             "dataset": plan.dataset.name,
-            "data": plan.dataset.uri,
+            "data": whole_uri(plan.dataset.uri),
             "category": found.category,
             "selection": "none",
             "parity": f"{found.parity:.2e}",
