@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,7 +46,9 @@ def fit_job(method: str, description: str, argv: Sequence[str]) -> int:
     Returns:
         Exit status: 0 done, 1 failed in whole or in part, 130 interrupted.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    # A log file has no width; the table needs more than rich's 80 columns.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+    console = Console(highlight=False, soft_wrap=True, width=width)
     logging.basicConfig(
         level=logging.WARNING,
         format="%(message)s",

@@ -1,4 +1,4 @@
-"""Fits of one method to categories, from settings to proven detectors: pictures on N workers, then each fit, its proof, and MLflow."""
+"""Fits of one method to categories: pictures on N workers, then each fit, its proof, and MLflow."""
 
 from __future__ import annotations
 
