@@ -13,12 +13,8 @@ from torch import Tensor
 
 from subband.data import Preprocess
 from subband.errors import ModelError
-<<<<<<< HEAD
 from subband.methods.detector import Calibration, Detector, as_picture
-=======
-from subband.methods.detector import Calibration, Detector
 from subband.methods.registry import validated
->>>>>>> net
 from subband.methods.wpformer import checkpoint
 from subband.methods.wpformer.backbone import build_backbone, pretrained_state
 from subband.methods.wpformer.maps import prediction_map, stretched
