@@ -1,4 +1,4 @@
-"""Augmentations of pictures with masks, as the published trainings of section "Training" of WPFormer (Yan et al., CVPR 2025) draw them.
+"""Augmentations of pictures with masks, as the trainings of WPFormer (Yan et al., CVPR 2025) draw them.
 
 ==================  ==============================================================================================  ==========
 name                in this order, each drawn anew for every picture                                                published for
@@ -10,8 +10,8 @@ flip-rotate         as flip-rotate-turn without the turn                        
 crop-jitter         as crop, then brightness, contrast, colour and sharpness of the picture                         COD
 ==================  ==============================================================================================  ==========
 
-The rotation of the first kind reflects the picture at its border and takes masks from the nearest pixel; that of ``crop`` fills with
-black and is bicubic for both, which leaves masks soft.
+The rotation of the flips reflects the picture at its border and takes masks from the nearest pixel; that of the crops fills
+with black and is bicubic for both, which leaves masks soft.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _JITTER = (
 def augment(image: Image.Image, mask: Image.Image, name: Augmentation, rng: np.random.Generator) -> _Pair:
     """Change a picture and its mask at random, together.
 
-    What is drawn, in this order: the mirroring (one uniform number); the rotation (one uniform number, and its angle only where it is
-    rotated); the turn (one uniform number, and its quarters only where it is turned), or the width and the height of the crop; the
-    four factors of the jitter. Thus the result is a function of the pair and of the generator's state.
+    What is drawn, in this order: the mirroring (one uniform number); the rotation (one uniform number, and its angle only
+    where it is rotated); the turn (one uniform number, and its quarters only where it is turned), or the width and the height
+    of the crop; the four factors of the jitter. The result is a function of the pair and of the generator's state.
 
     Args:
         image: mode RGB.
@@ -93,7 +93,7 @@ def _rotated_reflecting(image: Image.Image, mask: Image.Image, rng: np.random.Ge
 
 
 def _reflecting_rotation(picture: Image.Image, angle: float, resampling: Image.Resampling) -> Image.Image:
-    """Rotated about its centre on the same canvas; beyond the border lies the picture's reflection, without the border pixel itself."""
+    """Rotated about its centre on the same canvas; beyond the border lies the reflection, without the border pixel itself."""
     width, height = picture.size
     sine, cosine = abs(math.sin(math.radians(angle))), abs(math.cos(math.radians(angle)))
     # How far the corners of the rotated canvas reach out of the picture, and one pixel for the interpolation.

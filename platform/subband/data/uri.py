@@ -7,6 +7,7 @@ from pathlib import Path
 
 from subband.data.mvtec import open_mvtec
 from subband.data.pairs import is_pairs_folder, open_pairs
+from subband.data.plain import open_plain
 from subband.data.sample import Dataset
 from subband.data.synthetic import open_synthetic
 from subband.data.synthetic_surface import open_synthetic_surface

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from subband.data import Dataset
-from subband.data.examples import Draw, Examples
+from subband.data import Dataset, Draw, Examples
 from subband.methods.base import Method
 from subband.methods.detector import Detector
 

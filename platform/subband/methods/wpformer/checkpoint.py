@@ -102,6 +102,10 @@ def reference_name(own: str) -> str:
     return name
 
 
+def _spelt_as_published(name: str) -> str:
+    return _renamed(name, PUBLISHED, published_name) or name
+
+
 def is_dead(published: str) -> bool:
     """Whether a published tensor belongs to a module that no forward pass reaches."""
     return _DEAD.match(published) is not None
@@ -148,7 +152,7 @@ def load_whole(network: nn.Module, state: Mapping[str, Tensor], origin: str, wan
         backbone, channels = variant_of(state)
         hint = f". The file is of {backbone or 'no PVTv2 known here'} with {channels} channels"
     named = {own_name(name) or name: tensor for name, tensor in given.items()}
-    _check(network, named, origin, wanted, reference_name, hint)
+    _check(network, named, origin, wanted, _spelt_as_published, hint)
     network.load_state_dict(named)
 
 
@@ -173,7 +177,7 @@ def _check(
 ) -> None:
     own = network.state_dict()
     missing = [spell(name) for name in own if name not in given]
-    over = [spell(name) if name in own else name for name in given if name not in own]
+    over = [spell(name) for name in given if name not in own]
     shapes = [
         f"{spell(name)} is {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in own.items()

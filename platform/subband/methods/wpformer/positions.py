@@ -23,7 +23,8 @@ def position_encoding(maps_BChw: Tensor) -> Tensor:
         maps_BChw: gives the size, dtype and device; C is a multiple of 4.
     """
     make = _computed if torch.compiler.is_compiling() else _remembered
-    return make(*maps_BChw.shape[1:], dtype=maps_BChw.dtype, device=maps_BChw.device)
+    _, channels, height, width = maps_BChw.shape
+    return make(channels, height, width, maps_BChw.dtype, maps_BChw.device)
 
 
 @functools.lru_cache(

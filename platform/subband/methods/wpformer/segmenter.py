@@ -14,6 +14,7 @@ from torch import Tensor
 from subband.data import Preprocess
 from subband.errors import ModelError
 from subband.methods.detector import Calibration, Detector, as_picture
+from subband.methods.registry import validated
 from subband.methods.wpformer import checkpoint
 from subband.methods.wpformer.backbone import build_backbone, pretrained_state
 from subband.methods.wpformer.maps import prediction_map, stretched
@@ -159,6 +160,6 @@ def adopt_checkpoint(path: Path | str, **values: Any) -> WPFormerSegmenter:
         )
     backbone, channels = checkpoint.variant_of(state)
     found = {"channels": channels} if backbone is None else {"backbone": backbone, "channels": channels}
-    params = WPFormerParams(**{**found, **values, "weights": str(path)})
+    params = validated(WPFormerParams, {**found, **values, "weights": str(path)}, NAME)
     about = {"weights": f"published checkpoint {Path(path).name}; which pictures chose it is not in the file"}
     return WPFormerSegmenter(params, make_network(params), DEFAULT, about).eval()
