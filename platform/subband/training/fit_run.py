@@ -160,7 +160,7 @@ def _share(plan: FitPlan, store: Store, say: Say) -> dict[str, float]:
         where, why = cluster.connect()
         say(f"ray: {where} ({why})")
         found = worker_share(settings.workers, settings.device, settings.cpus_per_worker)
-        say(f"workers: {settings.workers} with {found.words} each")
+        say(f"workers: {settings.workers} with {found.words} each ({found.reason})")
         share = {"use_gpu": found.gpu, "cpus_per_worker": found.cpus, "max_failures": settings.max_failures}
 
     def heard(message: Mapping[str, Any]) -> None:

@@ -132,10 +132,12 @@ class WorkerShare:
     Attributes:
         gpu: whether it has a GPU for itself.
         cpus: its processors.
+        reason: what it was decided by.
     """
 
     gpu: bool
     cpus: int
+    reason: str
 
     @property
     def words(self) -> str:
@@ -154,7 +156,8 @@ def worker_share(workers: int, device: Literal["auto", "gpu", "cpu"], cpus: int 
     found = ray.cluster_resources()
     widest = max((int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"]), default=1)
     gpu = device == "gpu" or (device == "auto" and int(found.get("GPU", 0)) >= workers)
-    return WorkerShare(gpu, cpus or max(1, min(int(found.get("CPU", 1)) // workers, widest)))
+    reason = f"the cluster has {found.get('CPU', 0):.0f} CPUs and {found.get('GPU', 0):.0f} GPUs"
+    return WorkerShare(gpu, cpus or max(1, min(int(found.get("CPU", 1)) // workers, widest)), reason)
 
 
 def check_fit(workers: int, cpus_per_worker: int, use_gpu: bool) -> None:
