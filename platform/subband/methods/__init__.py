@@ -3,7 +3,15 @@
 from subband.methods.base import Fitted, Method, StagedMethod, divided_chains
 from subband.methods.detector import LEAVE_ONE_OUT, UNCALIBRATED, Calibration, Detector, Predictions, set_calibration
 from subband.methods.loading import load
-from subband.methods.registry import get_method, is_trained, list_methods, make_params, staged_method, trained_method
+from subband.methods.registry import (
+    get_method,
+    is_trained,
+    list_methods,
+    list_staged_methods,
+    make_params,
+    staged_method,
+    trained_method,
+)
 from subband.methods.trained import Batch, Draw, Examples, Step, TrainedMethod, TrainingSet
 from subband.methods.training_params import TrainingParams
 
@@ -27,6 +35,7 @@ __all__ = [
     "get_method",
     "is_trained",
     "list_methods",
+    "list_staged_methods",
     "load",
     "make_params",
     "set_calibration",
