@@ -18,7 +18,7 @@ SMALL = {"weights": "random:0", "backbone": "resnet18", "image_size": 32}
 PARAMS = {
     "wepadim": {"grid": 4},
     "wedgenet": {"ratio": 0.1},
-    "patchcore": {"ratio": 0.1, "pooled": 96, "target": 64},
+    "patchcore": {"ratio": 0.1, "pooled": 160, "target": 144},
 }
 
 
