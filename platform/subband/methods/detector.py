@@ -87,7 +87,7 @@ class Calibration(BaseModel):
         """
         if not self.good_scores:
             raise ParamsError(
-                f"this model came without scores of good pictures, which would choose a threshold for a false-positive rate of {fpr}: "
+                f"this model came without scores of good pictures, which would choose a threshold for the rate {fpr}: "
                 "give the threshold"
             )
         return self.at_fpr(self.good_scores, fpr, self.f1_threshold, self.estimate)
