@@ -57,7 +57,7 @@ SMALL = {
     "channels": 32,
     "image_size": 128,
     "batch": 8,
-    "epochs": 40,
+    "epochs": 120,
     "lr": 5e-4,
     "augmentation": "flip-rotate-turn",
 }
