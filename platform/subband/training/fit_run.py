@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def run_fits(plan: FitPlan, say: Say) -> FitResult:
     for what, choice, why in plan.decisions:
         say(f"{what}: {choice} ({why})")
     store, result = plan.settings.source().store(), FitResult()
-    with Analysis(plan.folder / "report", say=say) as report:
+    with _made(plan.folder), Analysis(plan.folder / "report", say=say) as report:
         seconds = _share(plan, store, say)
         failures: list[SubbandError] = []
         for category in plan.categories:
@@ -150,6 +151,16 @@ def run_fits(plan: FitPlan, say: Say) -> FitResult:
         report.publish(_report_file(plan, result).model_dump(mode="json"))
     _track(plan, result)
     return result
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Leave no empty folder behind."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
 
 
 def _share(plan: FitPlan, store: Store, say: Say) -> dict[str, float]:
