@@ -4,80 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import numpy as np
 import pytest
-import ray
 from PIL import Image
-from ray import serve as ray_serve
-from ray.serve.config import HTTPOptions
-from ray.serve.schema import LoggingConfig
 
-import serve.app
-from serve.app import build
-from subband.methods import Calibration, load, make_params, set_calibration, trained_method
-from subband.tracking import TrackingTarget, register_champion, resolve_tracking
-from tests.serve.conftest import ROOT, asked, encoded, free_port, noise
+from subband.methods import Calibration, load, set_calibration
+from subband.tracking import register_champion
+from tests.serve.conftest import CHAMPION, MAX_BODY_MB, MAX_PICTURES, asked, encoded, error_of, noise
 
-MAX_BODY_MB, MAX_PIXELS, MAX_PICTURES = 2.0, 1_000_000, 4
-CHAMPION = "wepadim-synthetic-weave"
 METHODS = {"leather-whole": "wedgenet", "weave-centre": "wepadim", CHAMPION: "wepadim"}
-
-
-class Server(NamedTuple):
-    url: str
-    target: TrackingTarget
-    folder: Path
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, models_dir):
-    home = tmp_path_factory.mktemp("home")
-    folder = shutil.copytree(models_dir, home / "detectors")
-    target = resolve_tracking(f"sqlite:///{home / 'mlflow.db'}", home)
-    register_champion(models_dir / "weave-centre", CHAMPION, {"category": "weave"}, target=target)
-    port = free_port()
-    limits = {"max_body_mb": MAX_BODY_MB, "max_pixels": MAX_PIXELS, "max_pictures": MAX_PICTURES}
-    common = {**limits, "models_dir": str(folder), "refresh_seconds": 0.5, "keep": 2}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "platform")]))
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.delenv("RAY_ADDRESS", raising=False)
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-        quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
-        ray_serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port), logging_config=quiet)
-        down = f"http://127.0.0.1:{free_port()}"
-        try:
-            up = ray_serve.RunTarget(build({**common, "tracking_uri": target.uri}), name="up", route_prefix="/")
-            for name, value in {**common, "tracking_uri": down, "max_pictures": 1}.items():
-                patch.setenv(f"SUBBAND_SERVE_{name.upper()}", str(value))
-            cut_off = ray_serve.RunTarget(serve.app.app, name="down", route_prefix="/down")
-            ray_serve.run_many([up, cut_off])
-            yield Server(f"http://127.0.0.1:{port}", target, folder)
-        finally:
-            ray_serve.shutdown()
-            ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with httpx.Client(base_url=server.url, timeout=60) as client:
-        yield client
-
-
-def error_of(response: httpx.Response, status: int) -> tuple[str, str]:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/json"
-    assert set(response.json()) == {"error"}
-    return response.json()["error"]["type"], response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("name", ["leather-whole", "weave-centre"])
@@ -255,7 +194,7 @@ def test_an_unknown_model_is_told_with_near_matches(client, pictures):
         ({"fpr": "0"}, ["query.fpr", "greater than 0"]),
         ({"fpr": "1"}, ["query.fpr", "less than 1"]),
         ({"fpr": "0.1", "threshold": "2"}, ["threshold or fpr, not both"]),
-        ({"map": "jpg"}, ["query.map", "'none', 'values' or 'png'"]),
+        ({"map": "jpg"}, ["query.map", "'none', 'values', 'png' or 'mask'"]),
         ({"treshold": "2"}, ["'treshold' is not a parameter; did you mean 'threshold'?"]),
     ],
 )
@@ -367,49 +306,3 @@ def _until(ask, field: str, not_value: str) -> dict:
     while (answer := ask())[field] == not_value and time.monotonic() < deadline:
         time.sleep(0.1)
     return answer
-
-
-@pytest.fixture(scope="module")
-def segmenter(server, client):
-    """A WPFormer of random weights, whose probabilities lie on both sides of 0.5, saved beside the others."""
-    method = trained_method("wpformer")
-    params = make_params(method, {**method.recipes["smoke"], "image_size": 64})
-    found = method.finish(params, method.model(params), {"dataset": "synthetic-surface"})
-    found.save(server.folder / "surface")
-    deadline = time.monotonic() + 30
-    while client.get("/v1/models/surface").status_code == 404 and time.monotonic() < deadline:
-        time.sleep(0.2)
-    yield found.eval()
-    shutil.rmtree(server.folder / "surface")
-
-
-def test_a_segmenter_answers_with_area_and_mask(client, segmenter, pictures):
-    body = encoded(pictures[1])
-    answer = client.post("/v1/models/surface/predict?map=values", content=body).raise_for_status().json()
-    expected = segmenter.predict([pictures[1]])
-    assert answer["score"] == pytest.approx(float(expected.scores[0]), rel=1e-5)
-    assert answer["defective_area"] == pytest.approx(float((expected.maps[0] > 0.5).mean()), abs=1e-3)
-    assert client.get("/v1/models/surface").json()["task"] == "segmentation"
-    threshold = float(np.median(expected.maps[0]))
-    response = client.post(
-        f"/v1/models/surface/predict?map=mask&threshold={threshold}", content=body
-    ).raise_for_status()
-    mask = np.asarray(Image.open(io.BytesIO(response.content)))
-    assert (response.headers["content-type"], mask.shape) == ("image/png", (90, 120))
-    resized = np.asarray(Image.fromarray(expected.maps[0]).resize((120, 90), Image.Resampling.BILINEAR))
-    assert ((mask == 255) == (resized > threshold)).mean() > 0.99
-    assert set(np.unique(mask)) == {0, 255}
-    overlay = client.post(
-        "/v1/models/surface/predict", content=body, headers={"accept": "image/png"}
-    ).raise_for_status()
-    assert Image.open(io.BytesIO(overlay.content)).size == (120, 90)
-
-
-def test_what_a_model_cannot_give_is_told(client, segmenter, pictures):
-    body = encoded(pictures[0])
-    _, message = error_of(client.post("/v1/models/surface/predict?fpr=0.1", content=body), 400)
-    assert "without scores of good pictures" in message
-    _, message = error_of(client.post("/v1/models/weave-centre/predict?map=mask", content=body), 400)
-    assert "anomaly scores, which make no mask" in message
-    answer = client.post("/v1/models/weave-centre/predict", content=body).raise_for_status().json()
-    assert answer["defective_area"] is None
