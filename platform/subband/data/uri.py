@@ -30,8 +30,8 @@ def open_dataset(uri: str) -> Dataset:
 
     Args:
         uri: ``synthetic:``, ``mvtec:PATH`` or ``visa:PATH``, for segmentation ``synthetic-surface:`` or
-            ``pairs:PATH``, for predictions alone ``images:PATH``, and options after ``?``. A relative path is resolved against the current folder; the
-            dataset's own ``uri`` is absolute. Nothing is decoded or drawn yet.
+            ``pairs:PATH``, for predictions alone ``images:PATH``, and options after ``?``. A relative path is resolved
+            against the current folder; the dataset's own ``uri`` is absolute. Nothing is decoded or drawn yet.
 
     Returns:
         The dataset; its categories are read when they are asked for.
