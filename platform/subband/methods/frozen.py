@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from subband.data import Preprocess
 from subband.errors import ParamsError
+from subband.methods.modes import FaithfulModes
 from subband.nn.backbones import Weights, backbone_spec
 
 
-class FrozenBackboneParams(BaseModel):
-    """Base of the params of methods that fit on features of a network they do not train.
-
-    `mode` chooses the defaults of the fields that it names; a field given explicitly wins over the mode.
-
-    Attributes:
-        reference: values of the fields in which the published code has its own behaviour.
-        corrected: their values with the defects mended.
-    """
+class FrozenBackboneParams(FaithfulModes):
+    """Base of the params of methods that fit on features of a network they do not train."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    reference: ClassVar[Mapping[str, Any]] = {}
-    corrected: ClassVar[Mapping[str, Any]] = {}
-
-    mode: Literal["corrected", "reference"] = Field(
-        "corrected",
-        description="corrected: the published method with its defects mended. reference: the published code's behaviour, "
-        "warts included.",
-    )
     backbone: str = Field(
         "resnet18", description="Frozen network: resnet18, resnet34, resnet50, wide_resnet50_2 or efficientnet_b0..b6."
     )
@@ -50,14 +35,6 @@ class FrozenBackboneParams(BaseModel):
     resampling: Literal["lanczos", "bilinear"] = Field(
         "lanczos", description="Filter that resizes pictures; both are antialiased."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_mode(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            defaults = cls.reference if values.get("mode") == "reference" else cls.corrected
-            return {**defaults, **values}
-        return values
 
     @field_validator("backbone")
     @classmethod

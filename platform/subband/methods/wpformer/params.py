@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from subband.data.augment import Augmentation
 from subband.errors import ParamsError
+from subband.methods.modes import FaithfulModes
 from subband.methods.training_params import TrainingParams
 from subband.methods.wpformer.backbone import check_backbone
 from subband.methods.wpformer.layers import HEADS
@@ -31,7 +32,7 @@ CORRECTED: Mapping[str, Any] = {
 }
 
 
-class WPFormerParams(TrainingParams):
+class WPFormerParams(TrainingParams, FaithfulModes):
     """Hyper-parameters of WPFormer (Yan et al., CVPR 2025); the defaults are those published for ESDIs-SOD.
 
     Corrected: cross-entropy of logits, an IoU term that empty masks teach through, a held-out share of the training pictures
@@ -44,10 +45,6 @@ class WPFormerParams(TrainingParams):
     reference: ClassVar[Mapping[str, Any]] = REFERENCE
     corrected: ClassVar[Mapping[str, Any]] = CORRECTED
 
-    mode: Literal["corrected", "reference"] = Field(
-        "corrected",
-        description="corrected: the published method with its defects mended. reference: the published protocol, warts included.",
-    )
     epochs: int = Field(150, ge=1, description="Passes over the training examples; the schedule ends with the last.")
     lr: float = Field(8e-5, gt=0, allow_inf_nan=False, description="Learning rate at its highest, of all parameters.")
     backbone: str = Field("pvt_v2_b2", description="pvt_v2_b0 to pvt_v2_b5; published are b2 and b4.")
@@ -115,14 +112,6 @@ class WPFormerParams(TrainingParams):
         description="How a map gets the size of its picture. defect: 8-bit values are resized. object: logits are "
         "(published for SOD and COD).",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_mode(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            defaults = cls.reference if values.get("mode") == "reference" else cls.corrected
-            return {**defaults, **values}
-        return values
 
     @field_validator("backbone")
     @classmethod
