@@ -3,15 +3,19 @@
 import golden_baselines
 import golden_wedgenet
 import golden_wepadim
+import golden_wpformer
+import golden_wpformer_metrics
 
 CHECKS = {
     "baselines": golden_baselines.CHECKS,
     "wedgenet": golden_wedgenet.CHECKS,
     "wepadim": golden_wepadim.CHECKS,
+    "wpformer": {**golden_wpformer.CHECKS, **golden_wpformer_metrics.CHECKS},
 }
 
 # WE-PaDiM's files do not hold their seeds and shapes, so nothing can be read off them.
 KINDS = {
     "baselines": golden_baselines.KINDS,
     "wedgenet": dict.fromkeys(golden_wedgenet.CHECKS),
+    "wpformer": {**golden_wpformer.KINDS, **dict.fromkeys(golden_wpformer_metrics.CHECKS)},
 }

@@ -22,9 +22,9 @@ def test_every_stored_array_belongs_to_a_case(golden_folder):
     assert stray_arrays(golden_folder, KINDS.get(golden_folder.name, {})) == []
 
 
-@pytest.mark.parametrize("method", ["baselines", "wedgenet", "wepadim"])
+@pytest.mark.parametrize("method", ["baselines", "wedgenet", "wepadim", "wpformer"])
 def test_every_file_of_the_repository_belongs_to_a_case(method):
-    assert unread_files(DEFAULT_FOLDER / method, {}) == []
+    assert unread_files(DEFAULT_FOLDER / method, KINDS.get(method, {})) == []
 
 
 def test_a_kind_that_nobody_checks_fails_loudly(tmp_path):

@@ -72,3 +72,10 @@ def settle(*paths: Path) -> None:
     then = time.time() - 3600
     for path in paths:
         os.utime(path, (then, then))
+
+
+def build_pairs(images: Path, masks: Path, count=3, first=0, size=(24, 16), suffix=".jpg") -> None:
+    """Pictures and their masks, 000 and so on, in two folders."""
+    for index in range(first, first + count):
+        write_picture(images / f"{index:03d}{suffix}", size, seed=index)
+        write_mask(masks / f"{index:03d}.png", size)

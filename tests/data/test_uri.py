@@ -11,7 +11,7 @@ from subband.errors import DataError
     [
         ("mvtek:/data", "'mvtek' is not a dataset scheme; did you mean 'mvtec'"),
         ("sinthetic:", "did you mean 'synthetic'"),
-        ("", "neither a dataset URI nor an existing folder; write synthetic: or mvtec:PATH or visa:PATH"),
+        ("", "neither a dataset URI nor an existing folder; write synthetic: or mvtec:PATH or visa:PATH or pairs:PATH"),
         ("no/such/folder", "neither a dataset URI nor an existing folder"),
         ("synthetic:?sede=3", "'sede' is not an option; did you mean 'seed'"),
         ("synthetic:?seed", "option 'seed' of .* has no value; write seed=VALUE"),

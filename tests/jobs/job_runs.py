@@ -28,11 +28,13 @@ class Place:
         home: SUBBAND_HOME.
         folder: the current folder of the job; not the checkout.
         extra: further environment variables.
+        job: the script that is run.
     """
 
     home: Path
     folder: Path
     extra: dict[str, str] = field(default_factory=dict)
+    job: Path = JOB
 
     @property
     def environment(self) -> dict[str, str]:
@@ -45,7 +47,7 @@ class Place:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the job; its output is one text."""
         return subprocess.Popen(
-            [sys.executable, str(JOB), *arguments],
+            [sys.executable, str(self.job), *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -167,3 +167,8 @@ def test_a_damaged_settings_file_is_never_left_half_written(plan, sweep_home):
     content = json.loads((sweep_home / "runs" / "whole" / "settings.json").read_text())
     assert content["method"] == "wepadim"
     assert [path.name for path in (sweep_home / "runs" / "whole").iterdir()] == ["settings.json"]
+
+
+def test_metrics_of_segmenters_choose_no_anomaly_detector(plan):
+    with pytest.raises(ParamsError, match=r"weighted_f is measured of segmenters .* choose among image_auroc"):
+        plan(data=DATA, objective=("image_auroc", "weighted_f"))

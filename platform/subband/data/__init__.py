@@ -1,28 +1,38 @@
-"""Images and labels: opening datasets, loading pictures, splitting for selection, fingerprinting content."""
+"""Images and labels: opening datasets, loading pictures, splitting for selection, fingerprinting content.
+
+Examples for segmentation are in `subband.data.segmentation`, which imports torch.
+"""
 
 from subband.data.damage import Damaged
+from subband.data.examples import Draw, Examples
 from subband.data.fingerprint import fingerprint, fingerprint_dataset, fingerprint_images
 from subband.data.images import FileSource, MaskFileSource, decode_image
+from subband.data.masks import MASK_RULES, MaskRule, check_pairs
 from subband.data.preprocess import Masks, Preprocess, load_images, load_masks
 from subband.data.sample import Category, Dataset, ImageSource, Sample
 from subband.data.split import SELECTIONS, Selection, Split, Truth, split_category
 from subband.data.uri import SCHEMES, open_dataset
 
 __all__ = [
+    "MASK_RULES",
     "SCHEMES",
     "SELECTIONS",
     "Category",
     "Damaged",
     "Dataset",
+    "Draw",
+    "Examples",
     "FileSource",
     "ImageSource",
     "MaskFileSource",
+    "MaskRule",
     "Masks",
     "Preprocess",
     "Sample",
     "Selection",
     "Split",
     "Truth",
+    "check_pairs",
     "decode_image",
     "fingerprint",
     "fingerprint_dataset",

@@ -15,6 +15,7 @@ from pathlib import Path
 from subband.data.damage import Damaged
 from subband.data.digests import file_digests
 from subband.data.images import FileSource, MaskFileSource
+from subband.data.masks import RuledMask
 from subband.data.sample import Dataset, ImageSource, Sample
 from subband.data.threads import thread_count
 
@@ -97,7 +98,7 @@ def digests(sources: Sequence[ImageSource], cache: Path | None = None, threads: 
     by_file = dict(zip(files, file_digests([file.path for file in files], cache, threads), strict=True))
 
     def digest(source: ImageSource) -> str:
-        if isinstance(source, Damaged):
+        if isinstance(source, Damaged | RuledMask):
             return source.digest_given(digest(source.source))
         if isinstance(source, FileSource | MaskFileSource):
             return by_file[source]
@@ -108,7 +109,7 @@ def digests(sources: Sequence[ImageSource], cache: Path | None = None, threads: 
 
 
 def _innermost(source: ImageSource) -> ImageSource:
-    while isinstance(source, Damaged):
+    while isinstance(source, Damaged | RuledMask):
         source = source.source
     return source
 

@@ -25,7 +25,7 @@ class FolderDataset:
     """A dataset whose categories are read from folders, each when it is asked for.
 
     Attributes:
-        scheme: ``mvtec`` or ``visa``.
+        scheme: ``mvtec``, ``visa`` or ``pairs``.
         root: the absolute folder.
         categories: names of the categories, sorted.
         query: the options of the URI, as written back into it.
@@ -78,15 +78,23 @@ def existing_folder(path: str, uri: str) -> Path:
     return root.resolve() if ".." in root.parts else root
 
 
-def chosen_categories(options: Mapping[str, str], found: Sequence[str], where: str) -> tuple[tuple[str, ...], str]:
+def chosen_categories(
+    options: Mapping[str, str], found: Sequence[str], where: str, others: Sequence[str] = ()
+) -> tuple[tuple[str, ...], str]:
     """The categories that the option ``categories=a,b`` keeps of those found, and the query that asks for them again.
 
+    Args:
+        options: of the URI.
+        found: names of the categories.
+        where: the URI, for messages.
+        others: further legal options, which are left to the caller.
+
     Raises:
-        DataError: another option, an unknown category, or none found.
+        DataError: an unknown option or category, or none found.
     """
     for option in options:
-        if option != "categories":
-            raise DataError(f"{where}: {unknown_name('option', option, ['categories'])}")
+        if option != "categories" and option not in others:
+            raise DataError(f"{where}: {unknown_name('option', option, ['categories', *others])}")
     if not found:
         raise DataError(f"{where} holds no category")
     if "categories" not in options:
@@ -120,7 +128,7 @@ def picture_files(folder: Path) -> list[Path]:
         if other is not file:
             raise DataError(
                 f"{other} and {file.name} have the same name but for the suffix, "
-                "so a mask named after one belongs to both; rename or remove one"
+                "so pictures and masks cannot be paired by name; rename or remove one"
             )
     return files
 

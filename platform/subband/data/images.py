@@ -21,7 +21,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from subband.data.sample import ImageSource
+
     Conversion = Callable[[Image.Image], Image.Image]
 
 DEFAULT_MAX_PIXELS = 100_000_000
@@ -41,6 +43,13 @@ MAX_PIXELS_VARIABLE = "SUBBAND_MAX_PIXELS"
 
 # Pictures arrive over HTTP too, and some of Pillow's other decoders start external programs (EPS starts Ghostscript).
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+
+
+@runtime_checkable
+class _Sized(Protocol):
+    """A source that knows its size without decoding."""
+
+    def size(self) -> tuple[int, int]: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ class FileSource:
         Raises:
             DataError: the file is missing, empty, truncated, no picture, or over the pixel limit.
         """
-        with _opened(self.path) as stream:
+        with opened(self.path) as stream:
             return decode_rgb(stream, str(self.path))
 
     def size(self) -> tuple[int, int]:
@@ -68,7 +77,7 @@ class FileSource:
         Raises:
             DataError: as for `open`, as far as the header shows it.
         """
-        return _file_size(self.path)
+        return file_size(self.path)
 
     def digest(self) -> str:
         """SHA-256 of the file's bytes, remembered by path, size and time of change."""
@@ -91,7 +100,7 @@ class MaskFileSource:
         Raises:
             DataError: the file is missing, empty, truncated, no picture, or over the pixel limit.
         """
-        with _opened(self.path) as stream:
+        with opened(self.path) as stream:
             return decode_mask(stream, str(self.path))
 
     def size(self) -> tuple[int, int]:
@@ -100,7 +109,7 @@ class MaskFileSource:
         Raises:
             DataError: as for `open`, as far as the header shows it.
         """
-        return _file_size(self.path)
+        return file_size(self.path)
 
     def digest(self) -> str:
         """SHA-256 of the file's bytes, remembered by path, size and time of change."""
@@ -134,6 +143,19 @@ def decode_mask(stream: IO[bytes], what: str, max_pixels: int | None = None) -> 
     return _decode(stream, what, max_pixels, _to_mask)
 
 
+def decode_grey(stream: IO[bytes], what: str, max_pixels: int | None = None) -> Image.Image:
+    """As `decode_image`, but into 8-bit grey levels, of colours the highest channel.
+
+    Deeper samples are scaled to 0..255 and rounded up, so that here too only zero becomes zero.
+    """
+    return _decode(stream, what, max_pixels, _to_grey)
+
+
+def picture_size(source: ImageSource) -> tuple[int, int]:
+    """Width and height of a picture in pixels, from its header or recipe where it has one, else by decoding it."""
+    return source.size() if isinstance(source, _Sized) else source.open().size
+
+
 def pixel_limit() -> int:
     """Largest picture that is decoded, in pixels: ``SUBBAND_MAX_PIXELS``, else 100 million.
 
@@ -148,7 +170,12 @@ def pixel_limit() -> int:
     return int(text)
 
 
-def _opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> IO[bytes]:
+    """The file, open for reading.
+
+    Raises:
+        DataError: it is missing, a folder, or cannot be read.
+    """
     try:
         return path.open("rb")
     except FileNotFoundError:
@@ -159,8 +186,9 @@ def _opened(path: Path) -> IO[bytes]:
         raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _file_size(path: Path) -> tuple[int, int]:
-    with _opened(path) as stream, _header(stream, str(path), None) as picture:
+def file_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, from the header of a picture file alone; errors as `FileSource.size`."""
+    with opened(path) as stream, _header(stream, str(path), None) as picture:
         width, height = picture.size
         return width, height
 
@@ -252,7 +280,13 @@ def _to_mask(picture: Image.Image) -> Image.Image:
     return Image.fromarray(np.asarray(to_rgb(picture)).max(axis=2))
 
 
-def _deep_to_8_bit(picture: Image.Image) -> NDArray[np.uint8]:
+def _to_grey(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith(("I", "F")):
+        return Image.fromarray(_deep_to_8_bit(picture, np.ceil))
+    return _to_mask(picture)
+
+
+def _deep_to_8_bit(picture: Image.Image, rounding: np.ufunc = np.rint) -> NDArray[np.uint8]:
     """8-bit grey values of a picture with 16-bit, 32-bit or float samples.
 
     Raises:
@@ -265,4 +299,4 @@ def _deep_to_8_bit(picture: Image.Image) -> NDArray[np.uint8]:
             f"its samples (mode {picture.mode}) go from {values.min():g} to {values.max():g}, outside 0..{top:g}, "
             "so their scale is unknown; save it as 8-bit or 16-bit grey"
         )
-    return np.rint(values * (255.0 / top)).astype(np.uint8)
+    return np.asarray(rounding(values * (255.0 / top)), np.uint8)

@@ -7,23 +7,21 @@ backbones. ``crop`` is the preprocessing of WE-PaDiM and of most published figur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from subband.data.images import picture_size
+from subband.data.masks import check_mask_size
 from subband.data.sample import ImageSource, Sample
-from subband.data.threads import thread_count
-from subband.errors import DataError
+from subband.data.threads import for_each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Item = TypeVar("Item")
 
 
 class Preprocess(BaseModel):
@@ -90,13 +88,6 @@ class Masks:
     vanished: tuple[str, ...]
 
 
-@runtime_checkable
-class _Sized(Protocol):
-    """A source that knows its size without decoding."""
-
-    def size(self) -> tuple[int, int]: ...
-
-
 def load_images(
     sources: Sequence[ImageSource], preprocess: Preprocess, threads: int | None = None
 ) -> NDArray[np.uint8]:
@@ -118,7 +109,7 @@ def load_images(
     def load(index: int) -> None:
         images_N3HW[index] = preprocess.image(sources[index].open()).transpose(2, 0, 1)
 
-    _for_each(load, range(len(sources)), threads)
+    for_each(load, range(len(sources)), threads)
     return images_N3HW
 
 
@@ -144,31 +135,13 @@ def load_masks(samples: Sequence[Sample], preprocess: Preprocess, threads: int |
         if sample.label == 0 or sample.mask is None:
             return
         mask = sample.mask.open()
-        image_size = sample.image.size() if isinstance(sample.image, _Sized) else sample.image.open().size
-        if mask.size != image_size:
-            where = getattr(sample.mask, "path", f"the mask of {sample.name}")
-            raise DataError(
-                f"{where} is {mask.width} x {mask.height} pixels, but the image of {sample.name} is "
-                f"{image_size[0]} x {image_size[1]}; a mask must have the size of its image"
-            )
+        check_mask_size(sample, mask.size, picture_size(sample.image))
         masks_NHW[index] = preprocess.mask(mask)
 
-    _for_each(load, range(len(samples)), threads)
+    for_each(load, range(len(samples)), threads)
     vanished = tuple(
         sample.name
         for sample, known, mask in zip(samples, known_N, masks_NHW, strict=True)
         if sample.label != 0 and known and not mask.any()
     )
     return Masks(masks_NHW, known_N, vanished)
-
-
-def _for_each(work: Callable[[Item], None], items: Sequence[Item], threads: int | None) -> None:
-    """Do the work for every item; the first failure in the order of the items is the one that is raised."""
-    with ThreadPoolExecutor(thread_count(threads)) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

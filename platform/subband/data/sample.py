@@ -31,11 +31,11 @@ class Sample:
 
     Attributes:
         name: unique in its category and readable, for instance ``test/cut/003``.
-        split: ``train`` (good pictures that are learnt from) or ``test``.
-        label: 0 good, 1 defective.
+        split: ``train`` (what is learnt from: good pictures, or for segmentation pictures with masks) or ``test``.
+        label: 0 good, 1 defective (for segmentation: may hold foreground).
         defect: ``good`` or the name of the defect kind.
         image: the picture.
-        mask: where the defect is (non-zero pixels), or None for a good picture or an unknown place.
+        mask: where the defect is (non-zero pixels), or None for an unknown place or, usually, for a good picture.
     """
 
     name: str

@@ -102,12 +102,19 @@ def split_category(category: Category, selection: Selection, seed: int) -> tuple
 
     Raises:
         ParamsError: an unknown selection, or a negative seed.
-        DataError: the category has too few samples for the selection; the message says which selection would work.
+        DataError: the category has too few samples for the selection (the message says which selection would work), or defects
+            among its training pictures.
     """
     if selection not in SELECTIONS:
         raise ParamsError(unknown_name("selection", selection, SELECTIONS))
     if seed < 0:
         raise ParamsError(f"the seed of a split is {seed}; it must be 0 or more")
+    defective = next((sample for sample in category.train if sample.label), None)
+    if defective is not None:
+        raise DataError(
+            f"category {category.name} has defects among its training pictures ({defective.name}), as data sets for "
+            "segmentation do; this method learns from good pictures alone: use synthetic:, mvtec:PATH or visa:PATH"
+        )
     rng = np.random.Generator(np.random.PCG64([seed, zlib.crc32(f"{selection}/{category.name}".encode())]))
     if selection == "synthetic":
         return _synthetic(category, rng)

@@ -17,13 +17,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from subband.data.drawing.canvas import Colours, Generator
+from subband.data.drawing.canvas import Generator
 from subband.data.drawing.defects import DEFECTS, damage
 from subband.data.drawing.objects import capsule, nut
 from subband.data.drawing.scene import Scene
 from subband.data.drawing.textures import leather, tile, weave, wood
+from subband.data.drawn import DrawnImage, DrawnMask, drawing_options, in_8_bit, supersampling
 from subband.data.folders import GOOD
 from subband.data.sample import Category, Sample
 from subband.errors import DataError, unknown_name
@@ -40,10 +40,6 @@ PRODUCTS: dict[str, Callable[[Generator, int], Scene]] = {
     "weave": weave,
     "wood": wood,
 }
-
-# Below this side length a picture is drawn twice as large and averaged, since threads and grains would be thinner
-# than a pixel.
-_SUPERSAMPLED_BELOW = 192
 
 
 @dataclass(frozen=True)
@@ -70,17 +66,13 @@ class Recipe:
 
     def draw(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """The picture (S, S, 3) and the mask of its defect (S, S), all False for a good sample."""
-        fine = 2 if self.size < _SUPERSAMPLED_BELOW else 1
+        fine = supersampling(self.size)
         scene = PRODUCTS[self.category](self._random("piece"), self.size * fine)
         colours = scene.colours
         mask: NDArray[np.bool_] = np.zeros((self.size * fine, self.size * fine), np.bool_)
         if self.defect != GOOD:
             colours, mask = damage(scene, self.defect, self._random("defect"), self.difficulty)
-        if fine > 1:
-            blocks = (self.size, fine, self.size, fine)
-            colours = np.clip(colours, 0, 1).reshape(3, *blocks).mean(axis=(2, 4))
-            mask = np.asarray(mask.reshape(blocks).any(axis=(1, 3)))
-        return _in_8_bit(colours), mask
+        return in_8_bit(colours, mask, fine)
 
     def digest(self, what: str) -> str:
         """Hash of the recipe and the version of the drawings; nothing is drawn."""
@@ -90,44 +82,6 @@ class Recipe:
     def _random(self, purpose: str) -> Generator:
         place = zlib.crc32(f"{self.category}/{self.split}/{purpose}".encode())
         return np.random.Generator(np.random.PCG64([self.seed, place, self.index]))
-
-
-@dataclass(frozen=True)
-class DrawnImage:
-    """The picture of a recipe."""
-
-    recipe: Recipe
-
-    def open(self) -> Image.Image:
-        """Draw it, mode RGB."""
-        return Image.fromarray(self.recipe.draw()[0])
-
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.recipe.size, self.recipe.size
-
-    def digest(self) -> str:
-        """Hash of the recipe."""
-        return self.recipe.digest("image")
-
-
-@dataclass(frozen=True)
-class DrawnMask:
-    """The mask of a recipe's defect."""
-
-    recipe: Recipe
-
-    def open(self) -> Image.Image:
-        """Draw it, mode L, 255 where defective."""
-        return Image.fromarray(self.recipe.draw()[1].astype(np.uint8) * np.uint8(255))
-
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.recipe.size, self.recipe.size
-
-    def digest(self) -> str:
-        """Hash of the recipe."""
-        return self.recipe.digest("mask")
 
 
 @dataclass(frozen=True)
@@ -199,38 +153,12 @@ def open_synthetic(path: str, options: Mapping[str, str]) -> SyntheticDataset:
     """
     if path:
         raise DataError(f"synthetic: takes options and no path; write synthetic:?{path.lstrip('/')} or mvtec:{path}")
-    numbers: dict[str, int] = {}
-    for option, value in options.items():
-        if option not in ("categories", "difficulty"):
-            if option not in _RANGES:
-                raise DataError(f"synthetic: {unknown_name('option', option, [*_RANGES, 'difficulty', 'categories'])}")
-            numbers[option] = _whole_number(option, value, *_RANGES[option])
-    difficulty = _difficulty(options["difficulty"]) if "difficulty" in options else SyntheticDataset.difficulty
+    numbers, difficulty = drawing_options("synthetic", options, _RANGES, SyntheticDataset.difficulty, ["categories"])
     categories = _categories(options["categories"]) if "categories" in options else SyntheticDataset.categories
     return SyntheticDataset(categories, difficulty=difficulty, **numbers)
 
 
 _RANGES = {"seed": (0, 2**32 - 1), "train": (1, 100_000), "test": (0, 100_000), "size": (32, 2048)}
-
-
-def _whole_number(option: str, text: str, low: int, high: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        raise DataError(f"synthetic: {option} is {text!r}; it must be a whole number from {low} to {high}")
-    return value
-
-
-def _difficulty(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise DataError(f"synthetic: difficulty is {text!r}; it must be a number from 0 (easy) to 1 (hard)")
-    return value
 
 
 def _categories(text: str) -> tuple[str, ...]:
@@ -241,7 +169,3 @@ def _categories(text: str) -> tuple[str, ...]:
         if name not in PRODUCTS:
             raise DataError(f"synthetic: {unknown_name('category', name, PRODUCTS)}")
     return tuple(names)
-
-
-def _in_8_bit(colours: Colours) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(np.rint(np.clip(colours, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0))

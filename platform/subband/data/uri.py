@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from subband.data.mvtec import open_mvtec
+from subband.data.pairs import is_pairs_folder, open_pairs
+from subband.data.plain import open_plain
 from subband.data.sample import Dataset
 from subband.data.synthetic import open_synthetic
+from subband.data.synthetic_surface import open_synthetic_surface
 from subband.data.visa import open_visa
 from subband.errors import DataError, unknown_name
 
@@ -16,6 +19,9 @@ SCHEMES: dict[str, Callable[[str, Mapping[str, str]], Dataset]] = {
     "synthetic": open_synthetic,
     "mvtec": open_mvtec,
     "visa": open_visa,
+    "synthetic-surface": open_synthetic_surface,
+    "pairs": open_pairs,
+    "images": open_plain,
 }
 
 
@@ -23,8 +29,9 @@ def open_dataset(uri: str) -> Dataset:
     """Open a dataset.
 
     Args:
-        uri: ``synthetic:``, ``mvtec:PATH`` or ``visa:PATH``, and options after ``?``. A relative path is resolved
-            against the current folder; the dataset's own ``uri`` is absolute. Nothing is decoded or drawn yet.
+        uri: ``synthetic:``, ``mvtec:PATH`` or ``visa:PATH``, and for segmentation ``synthetic-surface:`` or
+            ``pairs:PATH``, and options after ``?``. A relative path is resolved against the current folder; the
+            dataset's own ``uri`` is absolute. Nothing is decoded or drawn yet.
 
     Returns:
         The dataset; its categories are read when they are asked for.
@@ -48,10 +55,11 @@ def _scheme_message(uri: str, scheme: str, has_colon: bool) -> str:
     folder = Path(uri).expanduser()
     if uri and folder.is_dir():
         visa = (folder / "split_csv").is_dir() or any(folder.glob("*/Data"))
-        return f"{uri!r} is a folder; say which layout it has: {'visa' if visa else 'mvtec'}:{uri}"
+        layout = "pairs" if is_pairs_folder(folder) else "visa" if visa else "mvtec"
+        return f"{uri!r} is a folder; say which layout it has: {layout}:{uri}"
     if has_colon:
         return unknown_name("dataset scheme", scheme, SCHEMES)
-    return f"{uri!r} is neither a dataset URI nor an existing folder; write synthetic: or mvtec:PATH or visa:PATH"
+    return f"{uri!r} is neither a dataset URI nor an existing folder; write synthetic: or mvtec:PATH or visa:PATH or pairs:PATH"
 
 
 def _options(query: str, uri: str) -> dict[str, str]:

@@ -208,6 +208,24 @@ class Detector(nn.Module, abc.ABC):
         # In float64: numpy would round the threshold to the scores' float32 before it compares.
         return Predictions(scores, scores.astype(np.float64) > limit, maps, limit)
 
+    def prediction_maps(
+        self, pictures: Sequence[Image], order: str | None = None, stretch: bool | None = None
+    ) -> list[np.ndarray]:
+        """Maps of probabilities as 8-bit grey pictures, uint8 (H, W), each of its picture's own size.
+
+        Args:
+            pictures: PIL images.
+            order: ``defect`` or ``object``, the two published ways to that size; None as trained.
+            stretch: whether each map is brought to full contrast by its own extremes; None as trained.
+
+        Raises:
+            ModelError: the detector gives anomaly scores, which have no common scale.
+        """
+        raise ModelError(
+            f"{self.method} gives anomaly scores, which are no probabilities: prediction maps come from segmenters; "
+            "jobs/figures.py draws what this detector sees"
+        )
+
     def save(self, folder: Path | str) -> Path:
         """Write ``model.safetensors`` and ``model.json`` into a new folder, whole or not at all.
 

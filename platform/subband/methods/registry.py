@@ -18,6 +18,7 @@ _METHODS = {
     "patchcore": "subband.methods.patchcore.method:PATCHCORE",
     "wedgenet": "subband.methods.wedgenet.method:WEDGENET",
     "wepadim": "subband.methods.wepadim:WEPADIM",
+    "wpformer": "subband.methods.wpformer.method:WPFORMER",
 }
 
 

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from subband.data import Dataset
+from subband.data import Dataset, Draw, Examples
 from subband.methods.base import Method
 from subband.methods.detector import Detector
 
+__all__ = ["Batch", "Draw", "Examples", "Step", "TrainedMethod", "TrainingSet"]
+
 Batch = Mapping[str, Tensor]
 """Tensors of B examples by name, the first dimension B."""
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Asks for one example.
-
-    Attributes:
-        index: which example.
-        epoch: in which epoch of a training, from 0; whatever is drawn at random for the example is a function of the training's
-            seed, this epoch and the index, so that it is the same on any worker and after a restart.
-    """
-
-    index: int
-    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,20 +32,6 @@ class Step:
     epoch: int
     update: int
     seed: int
-
-
-class Examples(Protocol):
-    """What is trained or evaluated on."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, draw: Draw) -> Mapping[str, Tensor]:
-        """One example as tensors without the batch's dimension; called from several threads or processes at a time.
-
-        Raises:
-            DataError: it cannot be read; the message names the file.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -105,6 +79,18 @@ class TrainedMethod(Method, Protocol):
 
         Raises:
             DataError: the dataset is not of the form that the method learns from; the message names what is missing.
+        """
+        ...
+
+    def check(self, data: TrainingSet, progress: Callable[[int, int], None]) -> None:
+        """Look at all files of the examples; called once before a training starts.
+
+        Args:
+            data: from `examples`.
+            progress: called with the number of files looked at, and of all.
+
+        Raises:
+            DataError: one cannot be used; the message names it.
         """
         ...
 

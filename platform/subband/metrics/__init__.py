@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from subband.metrics.curves import Curve, pro_curve, roc_curve
 from subband.metrics.image import auroc, average_precision, f1_max, image_metrics
-from subband.metrics.names import COSTS, METRICS, OBJECTIVES, Direction, Objective, direction_of, in_words, merit
+from subband.metrics.names import (
+    COSTS,
+    METRICS,
+    OBJECTIVES,
+    SEGMENTATION_METRICS,
+    Direction,
+    Objective,
+    direction_of,
+    in_words,
+    merit,
+)
 from subband.metrics.pixel import au_pro, pixel_metrics
 from subband.metrics.regions import Regions, label_regions
+from subband.metrics.segmentation import MeanCurves, PictureScores, mean_curves, score_picture, summarise_scores
 from subband.metrics.thresholds import FprThreshold, threshold_at_fpr
 
 __all__ = [
     "COSTS",
     "METRICS",
     "OBJECTIVES",
+    "SEGMENTATION_METRICS",
     "Curve",
     "Direction",
     "FprThreshold",
+    "MeanCurves",
     "Objective",
+    "PictureScores",
     "Regions",
     "au_pro",
     "auroc",
@@ -26,9 +40,12 @@ __all__ = [
     "image_metrics",
     "in_words",
     "label_regions",
+    "mean_curves",
     "merit",
     "pixel_metrics",
     "pro_curve",
     "roc_curve",
+    "score_picture",
+    "summarise_scores",
     "threshold_at_fpr",
 ]

@@ -34,6 +34,19 @@ _ACCURACY: Mapping[str, str] = {
     "au_pro_0.3": "area under the per-region overlap curve up to a false-positive rate of 0.3, normalised",
     "au_pro_0.05": "area under the per-region overlap curve up to a false-positive rate of 0.05, normalised",
 }
+_SEGMENTATION: Mapping[str, Objective] = {
+    "s_measure": Objective("max", "", "S-measure: how alike the structures of map and mask are"),
+    "e_max": Objective("max", "", "E-measure at its best threshold, the same for all pictures"),
+    "e_mean": Objective("max", "", "E-measure, mean over 256 thresholds"),
+    "e_adaptive": Objective("max", "", "E-measure at twice each map's mean"),
+    "weighted_f": Objective("max", "", "weighted F-measure: errors count by where they lie"),
+    "f_max": Objective("max", "", "F-measure (beta^2 0.3) at its best threshold, the same for all pictures"),
+    "f_mean": Objective("max", "", "F-measure (beta^2 0.3), mean over 256 thresholds"),
+    "f_adaptive": Objective("max", "", "F-measure (beta^2 0.3) at twice each map's mean"),
+    "mae": Objective("min", "", "mean absolute error of the stretched map"),
+    "iou": Objective("max", "", "intersection over union at 0.5, mean over pictures"),
+    "dice": Objective("max", "", "Dice coefficient at 0.5, mean over pictures"),
+}
 _COSTS: Mapping[str, Objective] = {
     "bank_mb": Objective("min", "MB", "what fitting stored: the detector without its frozen networks, in 1e6 bytes"),
     "latency_ms": Objective("min", "ms", "median time of one picture, from its pixels to map and score on the host"),
@@ -42,10 +55,13 @@ _COSTS: Mapping[str, Objective] = {
 
 OBJECTIVES: Mapping[str, Objective] = {
     **{name: Objective("max", "", meaning) for name, meaning in _ACCURACY.items()},
+    **_SEGMENTATION,
     **_COSTS,
 }
 METRICS = tuple(_ACCURACY)
-"""Accuracy: maps and scores compared with labels and masks."""
+"""Accuracy of anomaly detectors: maps and scores compared with labels and masks."""
+SEGMENTATION_METRICS = tuple(_SEGMENTATION)
+"""Accuracy of segmenters: 8-bit maps compared with masks, picture by picture."""
 COSTS = tuple(_COSTS)
 """What a detector takes to keep and to run; no label is needed to measure it."""
 

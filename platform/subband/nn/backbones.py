@@ -177,7 +177,7 @@ class Backbone(nn.Module):
         if weights == "pretrained":
             _load_pretrained(self.network, name, self.spec)
         elif weights is not None and not weights.startswith("random:"):
-            load_backbone_state(self.network, name, _read_state(weights), weights)
+            load_backbone_state(self.network, name, read_state(weights), weights)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.eval().requires_grad_(False)
@@ -244,7 +244,15 @@ def _build(name: str, spec: BackboneSpec, seed: int) -> nn.Module:
     return network  # type: ignore[no-any-return]
 
 
-def _read_state(path: str) -> dict[str, Tensor]:
+def read_state(path: str) -> dict[str, Tensor]:
+    """The tensors of a state dict on the CPU, bare or under `state_dict`; no code in the file is run.
+
+    Args:
+        path: ``.safetensors``, or a file of torch.save.
+
+    Raises:
+        ModelError: it cannot be read, or holds anything else.
+    """
     try:
         if path.endswith(".safetensors"):
             from safetensors.torch import load_file

@@ -68,7 +68,7 @@ def check_answers(folder: Path, examples: Examples, expected: np.ndarray) -> flo
 def answers(detector: Detector, examples: Examples) -> np.ndarray:
     """Maps and scores of the first few examples in one row."""
     images = [examples[Draw(index)]["images"].numpy() for index in range(min(PICTURES, len(examples)))]
-    maps, scores = detector.score(np.rint(255 * np.stack(images)).astype(np.uint8))
+    maps, scores = detector.score(np.asarray(np.rint(255 * np.stack(images)), np.uint8))
     return np.asarray(np.concatenate([maps.ravel(), scores.ravel()]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ from subband.training.plan import TrainPlan, save_settings
 from subband.training.proof import finished, save_proven
 from subband.training.worker import train_worker
 
+SAY_EVERY_SECONDS = 5.0
 MODEL, CURVES = "model", "curves.csv"
 
 
@@ -94,6 +96,7 @@ def run_training(
     )
     for what, choice, because in decisions:
         say(f"{what}: {choice} ({because})")
+    plan.method.check(plan.examples, _told(say))
     save_settings(plan)
     report = _report_file(plan, decisions, target.uri, target.artifact_root)
     result = TrainResult(plan)
@@ -156,6 +159,19 @@ def run_training(
         except TrackingError as error:
             result.problems.append(f"the model is saved in {result.model} but not registered: {error}")
     return result
+
+
+def _told(say: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Says how far a long check has come, every few seconds."""
+    last = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > SAY_EVERY_SECONDS:
+            last = time.monotonic()
+            say(f"checked {done} of {total} examples")
+
+    return progress
 
 
 @dataclass(frozen=True)

@@ -123,11 +123,12 @@ def _summary(console: Console, result: Any) -> None:
     if result.tests:
         names = list(dict.fromkeys(name for row in result.tests.values() for name in row))
         table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
-        table.add_column("tested on")
+        table.add_column("best weights on test pictures")
+        for tested in result.tests:
+            table.add_column(tested, justify="right")
         for name in names:
-            table.add_column(name, justify="right")
-        for tested, row in result.tests.items():
-            table.add_row(tested, *(f"{row[name]:.4f}" if name in row else "-" for name in names))
+            cells = (f"{row[name]:.4f}" if name in row else "-" for row in result.tests.values())
+            table.add_row(name, *cells)
         console.print(table)
     if result.stop:
         console.print(f"stopped early: {result.stop}", markup=False)

@@ -17,7 +17,7 @@ from subband.data import Dataset, Selection, fingerprint, open_dataset, split_ca
 from subband.errors import DataError, ParamsError, unknown_name
 from subband.home import home
 from subband.methods import Method, get_method, is_trained, make_params, trained_method
-from subband.metrics import METRICS
+from subband.metrics import METRICS, SEGMENTATION_METRICS
 from subband.training.plan import dataset_digest
 from subband.trials import TrialRecord
 from subband.tuning.settings import SweepSettings, default_settings
@@ -338,6 +338,12 @@ def _check_data(
         The dataset's fingerprint, and its categories with those first that can choose by the first objective.
     """
     selection: Selection = settings.selection
+    for name in settings.objective:
+        if name in SEGMENTATION_METRICS:
+            raise ParamsError(
+                f"{name} is measured of segmenters that learn from masks; this method gives anomaly maps, so choose "
+                f"among {', '.join(METRICS)}"
+            )
     digests = []
     # Costs are measured without labels, so they are defined everywhere.
     undefined: dict[str, dict[str, str]] = {name: {} for name in settings.objective if name in METRICS}

@@ -10,6 +10,7 @@ import ray
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
+from subband.errors import ParamsError
 from subband.methods import trained_method
 from subband.metrics import direction_of
 from subband.training.group import check_fit
@@ -54,6 +55,11 @@ def share_of(plan: SweepPlan, count: int) -> Share:
     usual = gpus // wanted if gpus >= wanted else cpus // max(CPUS_A_TRIAL, wanted)
     trials = max(1, min(plan.settings.workers or usual, count))
     check_fit(trials * wanted, 1, use_gpu=False)
+    if plan.settings.search == "pbt" and wanted > 1 and trials < count:
+        raise ParamsError(
+            f"a population of groups trains all at a time: {count} trials of {wanted} workers need {count * wanted} CPUs and "
+            f"--workers {count}; the cluster has {cpus} CPUs"
+        )
     # A worker lies on one machine: no more threads than the largest has.
     widest = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=1)
     threads = max(1, min(cpus // (trials * wanted), widest))

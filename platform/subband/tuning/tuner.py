@@ -55,12 +55,17 @@ def run_round(
     Raises:
         SubbandError: every trial of the sweep failed.
     """
+    settings = plan.settings
     how = _training_options(plan, trials) if plan.trained else _stage_options(plan, trials)
     callback = TrialEnds(plan.folder, len(records), plan.base, trials.searched, hand_on)
     stoppers: list[Any] = [StopWhenHopeless(callback)]
     if trials.until is not None:
         stoppers.append(Deadline(trials.until, how.at_a_time))
-    options: dict[str, Any] = {"reuse_actors": True, "max_concurrent_trials": how.at_a_time, "scheduler": how.scheduler}
+    options: dict[str, Any] = {"reuse_actors": True, "scheduler": how.scheduler}
+    if (
+        settings.search != "pbt"
+    ):  # a population must be known whole, though what it holds lets only some of it run at a time
+        options["max_concurrent_trials"] = how.at_a_time
     if trials.points is not None:
         space = {"point": tune.grid_search(trials.points)}
     else:

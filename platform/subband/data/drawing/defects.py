@@ -1,4 +1,4 @@
-"""Five kinds of defect, each with its exact mask.
+"""Kinds of defect, each with its exact mask.
 
 A defect is a picture of the damaged material and a coverage in [0, 1] that says how much of each pixel is damaged.
 The mask is where the coverage passes `COVERED`; outside the mask the good drawing is left exactly as it was.
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subband.data.drawing.canvas import Colours, Field, Generator, blend, grid, rgb, smooth_noise, step
+from subband.data.drawing.cracks import crack
 from subband.data.drawing.scene import Scene
 
 COVERED = 0.12
@@ -24,21 +25,24 @@ _Damage: TypeAlias = tuple[Colours, Field]
 _FOREIGN_COLOURS = ((0.10, 0.22, 0.55), (0.62, 0.08, 0.10), (0.07, 0.07, 0.08), (0.10, 0.40, 0.22), (0.93, 0.93, 0.95))
 
 
-def damage(scene: Scene, kind: str, rng: Generator, difficulty: float) -> tuple[Colours, NDArray[np.bool_]]:
+def damage(
+    scene: Scene, kind: str, rng: Generator, difficulty: float, larger: float = 1.0
+) -> tuple[Colours, NDArray[np.bool_]]:
     """Damage a good piece.
 
     Args:
         scene: the good piece.
-        kind: one of `DEFECTS`.
+        kind: one of `DEFECTS` or `SURFACE_DEFECTS`.
         rng: places and shapes the defect.
         difficulty: 0 draws large defects of full contrast, 1 small and faint ones.
+        larger: how many times larger the defect is than on a product of the same size.
 
     Returns:
         The damaged colours (3, S, S) and the mask (S, S), which is never empty. Outside the mask the colours are the
         scene's own.
     """
     draw, fading = _DRAWN[kind]
-    damaged, coverage = draw(scene, rng, 1.4 - 0.9 * difficulty)
+    damaged, coverage = draw(scene, rng, (1.4 - 0.9 * difficulty) * larger)
     contrast = 1 - fading * difficulty
     mask = coverage > COVERED
     blended = blend(scene.colours, damaged, contrast * coverage)
@@ -126,8 +130,12 @@ _DRAWN: dict[str, tuple[Callable[[Scene, Generator, float], _Damage], float]] = 
     "stain": (stain, 0.72),
     "missing": (missing, 0.30),
     "contamination": (contamination, 0.60),
+    "crack": (crack, 0.55),
 }
-DEFECTS = tuple(_DRAWN)
+DEFECTS = ("scratch", "hole", "stain", "missing", "contamination")
+"""Kinds on products, in the order of the embedded categories' test pictures."""
+SURFACE_DEFECTS = ("crack", "scratch", "stain")
+"""Kinds on surfaces."""
 
 
 def _missing_thread(scene: Scene, thread: Field, rng: Generator, scale: float) -> _Damage:

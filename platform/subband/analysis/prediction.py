@@ -1,0 +1,189 @@
+"""Prediction maps of a segmenter as 8-bit PNG files at the pictures' own sizes, and their scores where masks are known."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from subband.analysis.detectors import REGISTRY
+from subband.analysis.running import Analysis
+from subband.analysis.scoring import device
+from subband.analysis.settings import AnalysisSettings, Source
+from subband.data import Dataset, Sample, open_dataset
+from subband.data.masks import open_mask
+from subband.errors import DataError, ParamsError
+from subband.methods import load
+from subband.metrics.segmentation import PictureScores, score_picture, summarise_scores
+
+SMOKE_DATA = "synthetic-surface:?train=4&test=8&size=64"
+_PICTURES_A_TASK = 32
+
+
+class PredictionSettings(AnalysisSettings):
+    """Settings of predictions."""
+
+    model: str = Field("", description="Folder of a saved segmenter, or models:/NAME@champion; not needed with --maps.")
+    data: str = Field(
+        "synthetic-surface:",
+        description="Dataset URI whose test pictures are predicted: pairs:PATH, images:PATH (any folder), synthetic-surface:, ...",
+    )
+    maps: Path | None = Field(
+        None,
+        description="Score the PNG maps in this folder instead of predicting: CATEGORY/NAME.png as this job writes, or NAME.png.",
+    )
+    order: Literal["defect", "object"] | None = Field(
+        None,
+        description="How a map gets its picture's size. defect: 8-bit values are resized. object: logits are. Default: as trained.",
+    )
+    stretch: Literal["on", "off"] | None = Field(
+        None, description="Bring every map to full contrast by its own extremes, as published. By default as trained."
+    )
+    strict: bool = Field(
+        False, description="Give 0 where the published evaluation has no S-measure, instead of the proper value."
+    )
+    batch: int = Field(4, ge=1, description="Pictures predicted at a time.")
+
+    def dataset(self) -> Dataset:
+        """The dataset, opened; a tiny one in a smoke run that names no other."""
+        return open_dataset(SMOKE_DATA if self.smoke and self.data == "synthetic-surface:" else self.data)
+
+
+@dataclass(frozen=True)
+class PredictionTask:
+    """Some test pictures of one category."""
+
+    settings: PredictionSettings
+    category: str
+    source: Source
+    first: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"{self.category}, pictures {self.first + 1} to {self.stop}"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One picture's map.
+
+    Attributes:
+        sample: its name.
+        png: the file; None for a map that was there before.
+        scores: None without a mask.
+    """
+
+    sample: str
+    png: bytes | None
+    scores: PictureScores | None
+
+
+def predict(task: PredictionTask) -> Iterator[Predicted]:
+    """Predict, or read, the maps of some pictures and compare them with their masks."""
+    settings = task.settings
+    samples = task.source.category(task.category).test[task.first : task.stop]
+    if settings.maps is not None:
+        for sample in samples:
+            yield Predicted(
+                sample.name, None, _scores(_read_map(settings.maps, task.category, sample), sample, settings)
+            )
+        return
+    segmenter = load(settings.model, settings.tracking_uri).to(device())
+    stretch = None if settings.stretch is None else settings.stretch == "on"
+    for start in range(0, len(samples), settings.batch):
+        batch = samples[start : start + settings.batch]
+        maps = segmenter.prediction_maps([sample.image.open() for sample in batch], settings.order, stretch)
+        for sample, map_HW in zip(batch, maps, strict=True):
+            file = io.BytesIO()
+            Image.fromarray(map_HW).save(file, format="PNG")
+            yield Predicted(sample.name, file.getvalue(), _scores(map_HW, sample, settings))
+
+
+def run(analysis: Analysis, settings: PredictionSettings) -> None:
+    """Write every test picture's map, and tables of scores where masks are known.
+
+    Raises:
+        SubbandError: a setting is wrong, or nothing could be predicted.
+    """
+    if (settings.maps is None) == (not settings.model):
+        raise ParamsError("give the model that predicts, or --maps FOLDER with maps to score, not both")
+    if settings.maps is not None:
+        settings = settings.model_copy(update={"maps": settings.maps.expanduser().absolute()})
+    elif not settings.model.startswith(REGISTRY):
+        settings = settings.model_copy(update={"model": str(Path(settings.model).expanduser().absolute())})
+    dataset, source = settings.dataset(), settings.source()
+    tasks = []
+    for name in dataset.categories:
+        count = len(dataset.category(name).test)
+        firsts = range(0, count, _PICTURES_A_TASK)
+        tasks += [
+            PredictionTask(settings, name, source, first, min(first + _PICTURES_A_TASK, count)) for first in firsts
+        ]
+    if not tasks:
+        raise DataError(f"{dataset.uri} has no test pictures to predict")
+    scores: dict[str, dict[str, PictureScores]] = {}
+    written = 0
+    for task, predicted in analysis.spread(predict, tasks):
+        if predicted.png is not None:
+            analysis.path(map_name(task.category, predicted.sample)).write_bytes(predicted.png)
+            written += 1
+        if predicted.scores is not None:
+            scores.setdefault(task.category, {})[predicted.sample] = predicted.scores
+    rows = [
+        {
+            "category": category,
+            "picture": name,
+            **{key: f"{value:.6g}" for key, value in summarise_scores([each]).items()},
+        }
+        for category, pictures in scores.items()
+        for name, each in sorted(pictures.items())
+    ]
+    if rows:
+        analysis.table("pictures", rows)
+    means = {category: summarise_scores(list(pictures.values())) for category, pictures in scores.items()}
+    metrics = next(iter(means.values()), {})
+    analysis.table(
+        "metrics",
+        [
+            {"metric": metric, **{category: f"{row[metric]:.4f}" for category, row in means.items()}}
+            for metric in metrics
+        ],
+        title="maps and masks" if means else None,
+    )
+    for category, row in means.items():
+        for metric, value in row.items():
+            analysis.number(f"{category}/{metric}", value)
+    if not means:
+        analysis.note("there are no masks to compare the maps with")
+    analysis.number("maps", written)
+
+
+def map_name(category: str, sample: str) -> str:
+    """Where a picture's map lies below the results' folder."""
+    return f"{category}/{sample.removeprefix('test/').removeprefix(f'{category}/')}.png"
+
+
+def _scores(map_HW: np.ndarray, sample: Sample, settings: PredictionSettings) -> PictureScores | None:
+    if sample.mask is None:
+        return None
+    mask = np.asarray(open_mask(sample))
+    if mask.shape != map_HW.shape:
+        raise DataError(
+            f"the map of {sample.name} has {map_HW.shape[1]} x {map_HW.shape[0]} pixels, its mask {mask.shape[1]} x "
+            f"{mask.shape[0]}; they must be equal"
+        )
+    return score_picture(map_HW, mask, strict_reference=settings.strict)
+
+
+def _read_map(folder: Path, category: str, sample: Sample) -> np.ndarray:
+    for name in (map_name(category, sample.name), f"{sample.name.rsplit('/', 1)[-1]}.png"):
+        if (folder / name).is_file():
+            with Image.open(folder / name) as picture:
+                return np.asarray(picture.convert("L"))
+    raise DataError(f"{sample.name} has no map: neither {folder / map_name(category, sample.name)} nor {name} is there")

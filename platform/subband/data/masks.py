@@ -1,0 +1,195 @@
+"""What the grey levels of a segmentation mask mean, and the check of all pairs before a training starts.
+
+=========  =========================  ================================================================================
+rule       foreground                 for
+=========  =========================  ================================================================================
+binary     255; any level but 0 and   masks as they should be (the default)
+           255 is an error
+threshold  above 128                  masks with soft edges, or of JPEG: what the published metrics call foreground
+nonzero    above 0                    label ids, for instance 0 and 1
+grey       its level, of 255          soft masks, as the published trainings read every mask
+=========  =========================  ================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from PIL import Image
+
+from subband.data.images import FileSource, MaskFileSource, decode_grey, file_size, opened, picture_size
+from subband.data.sample import Sample
+from subband.data.threads import for_each
+from subband.errors import DataError, unknown_name
+
+MaskRule = Literal["binary", "threshold", "nonzero", "grey"]
+MASK_RULES: tuple[MaskRule, ...] = get_args(MaskRule)
+
+FOREGROUND_ABOVE = 128
+_SHOWN_LEVELS = 6
+
+
+@dataclass(frozen=True)
+class RuledMask:
+    """A mask file that is read by a rule.
+
+    Attributes:
+        path: where the file lies.
+        rule: what its grey levels mean.
+    """
+
+    path: Path
+    rule: MaskRule = "binary"
+
+    @property
+    def source(self) -> FileSource:
+        """The file, whose digest is remembered."""
+        return FileSource(self.path)
+
+    def open(self) -> Image.Image:
+        """The mask, mode L: 255 on the foreground and 0 elsewhere, or soft by the rule ``grey``.
+
+        Raises:
+            DataError: the file cannot be decoded, or holds levels that its rule does not allow.
+        """
+        grey = self.levels()
+        if self.rule == "grey":
+            return grey
+        if self.rule == "binary":
+            self._refuse_other_levels(grey)
+            return grey
+        above = FOREGROUND_ABOVE if self.rule == "threshold" else 0
+        return grey.point([255 * (level > above) for level in range(256)])
+
+    def levels(self) -> Image.Image:
+        """The grey levels as stored, mode L.
+
+        Raises:
+            DataError: the file cannot be decoded.
+        """
+        with opened(self.path) as stream:
+            return decode_grey(stream, str(self.path))
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, read from the header alone."""
+        return file_size(self.path)
+
+    def digest(self) -> str:
+        """Hash of the file's digest and the rule."""
+        return self.digest_given(self.source.digest())
+
+    def digest_given(self, source_digest: str) -> str:
+        """The digest, where that of the file is known already."""
+        return hashlib.sha256(f"mask {self.rule} {source_digest}".encode()).hexdigest()
+
+    def _refuse_other_levels(self, grey: Image.Image) -> None:
+        found = [level for level, count in enumerate(grey.histogram()) if count]
+        if set(found) <= {0, 255}:
+            return
+        shown = ", ".join(str(level) for level in found[:_SHOWN_LEVELS])
+        more = f" and {len(found) - _SHOWN_LEVELS} more" if len(found) > _SHOWN_LEVELS else ""
+        raise DataError(
+            f"mask {self.path} is not binary: it holds the grey levels {shown}{more}, where 0 and 255 were expected; add "
+            "masks=threshold to the URI (above 128 is foreground, as in published metrics), masks=nonzero (any level "
+            "above 0, for label ids), or masks=grey (soft, as in published training)"
+        )
+
+
+def mask_rule(name: str) -> MaskRule:
+    """The rule of that name.
+
+    Raises:
+        DataError: there is none.
+    """
+    for rule in MASK_RULES:
+        if rule == name:
+            return rule
+    raise DataError(unknown_name("rule for masks", name, MASK_RULES))
+
+
+def open_mask(sample: Sample, rule: MaskRule | None = None) -> Image.Image:
+    """The mask of a sample, mode L, 255 on the foreground.
+
+    Args:
+        sample: with a mask, or good: its mask is then empty.
+        rule: how a mask file of `pairs:` is read; by default as the dataset was opened. In masks of other families every non-zero
+            pixel is foreground.
+
+    Raises:
+        DataError: the mask is missing, cannot be decoded, or breaks the rule.
+    """
+    if sample.mask is None:
+        if sample.label:
+            raise DataError(f"{sample.name} has no mask, so it cannot be learnt from or compared with")
+        return Image.new("L", picture_size(sample.image))
+    if isinstance(sample.mask, RuledMask):
+        return _by(rule, sample.mask).open()
+    return sample.mask.open().point([255 * (level > 0) for level in range(256)])
+
+
+def check_mask_size(sample: Sample, mask_size: tuple[int, int], image_size: tuple[int, int]) -> None:
+    """Raise DataError, with both names and sizes, unless mask and image are equally large (width, height)."""
+    if mask_size == image_size:
+        return
+    where = getattr(sample.mask, "path", f"the mask of {sample.name}")
+    image = getattr(sample.image, "path", sample.name)
+    raise DataError(
+        f"{where} is {mask_size[0]} x {mask_size[1]} pixels, but the image of {sample.name} is "
+        f"{image_size[0]} x {image_size[1]} ({image}); a mask must have the size of its image"
+    )
+
+
+def check_pairs(
+    samples: Sequence[Sample],
+    rule: MaskRule | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    threads: int | None = None,
+) -> None:
+    """Look at every pair before a training starts: sizes from the headers, and the grey levels of mask files.
+
+    Args:
+        samples: with masks, or good.
+        rule: as in `open_mask`.
+        progress: called with the number of pairs checked, and of all.
+        threads: pairs checked at a time; by default one a processor, at most 8.
+
+    Raises:
+        DataError: the first pair, in the order of the samples, that cannot be read, differs in size or breaks the rule; or masks
+            that are all empty by the rule, though they hold levels above 0.
+    """
+    brightest = for_each(lambda sample: _check_pair(sample, rule), samples, threads, progress)
+    marked = [(level, sample) for level, sample in zip(brightest, samples, strict=True) if level]
+    if marked and all(level <= FOREGROUND_ABOVE for level, _ in marked):
+        level, sample = max(marked, key=lambda found: found[0])
+        where = getattr(sample.mask, "path", sample.name)
+        raise DataError(
+            f"no mask has a foreground: of {len(samples)}, the highest grey level is {level}, in {where}, and only levels "
+            "above 128 are foreground to the metrics; are they label ids? Then add masks=nonzero to the URI"
+        )
+
+
+def _check_pair(sample: Sample, rule: MaskRule | None) -> int:
+    """Highest level of the mask as it will be used, 0 where it was not looked at."""
+    if sample.mask is None:
+        open_mask(sample)
+        return 0
+    check_mask_size(sample, picture_size(sample.mask), picture_size(sample.image))
+    if not isinstance(sample.mask, RuledMask | MaskFileSource):
+        return 0
+    if not isinstance(sample.mask, RuledMask):
+        return _brightest(open_mask(sample))
+    ruled = _by(rule, sample.mask)
+    mask = ruled.levels() if ruled.rule == "threshold" else ruled.open()
+    return _brightest(mask)
+
+
+def _brightest(mask: Image.Image) -> int:
+    return max(level for level, count in enumerate(mask.histogram()) if count)
+
+
+def _by(rule: MaskRule | None, mask: RuledMask) -> RuledMask:
+    return mask if rule is None else replace(mask, rule=mask_rule(rule))
