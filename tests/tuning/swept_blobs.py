@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class SweptBlobs(BlobMethod):
     chosen_by = "image_auroc"
     embedded = "synthetic:?train=2&test=4&size=32&categories=weave"
     embedded_smoke = embedded
-    recipes = {"long": {"epochs": 9}, "smoke": {"epochs": 2}}
+    recipes: ClassVar = {"long": {"epochs": 9}, "smoke": {"epochs": 2}}
 
     def examples(self, params: SweptParams, dataset: Any) -> TrainingSet:
         if len(dataset.categories) > 1:

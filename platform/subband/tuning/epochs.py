@@ -6,7 +6,6 @@ it ends in order when a scheduler stops its trial, and gives back what it held, 
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import shutil
 import threading
@@ -25,9 +24,9 @@ from subband.errors import ClusterError, SubbandError
 from subband.methods import TrainedMethod, TrainingParams, TrainingSet
 from subband.training.checkpoint import read_best, restore_checkpoint, write_checkpoint
 from subband.training.loop import Training
+from subband.training.messages import Gate, Message
 from subband.training.order import Place
 
-Message = Mapping[str, Any]
 _PATIENCE_SECONDS = 60.0
 
 
@@ -159,7 +158,7 @@ class GroupEpochs:
     def advance(self) -> Message:
         """See `Epochs`."""
         if self._thread is None:
-            self._gate = ray.remote(_Gate).options(num_cpus=0, max_concurrency=1000).remote()
+            self._gate = ray.remote(Gate).options(num_cpus=0, max_concurrency=1000).remote()
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
         else:
@@ -225,33 +224,6 @@ class GroupEpochs:
             self._heard.put({"done": True})
         except BaseException as error:
             self._heard.put(error)
-
-
-class _Gate:
-    """Where the workers of a group wait after an epoch until they hear whether it goes on."""
-
-    def __init__(self) -> None:
-        self._open_until = 0
-        self._closed = False
-        self._changed = asyncio.Condition()
-
-    async def open(self, epoch: int) -> None:
-        """Let the workers go on that have done this epoch."""
-        async with self._changed:
-            self._open_until = max(self._open_until, epoch)
-            self._changed.notify_all()
-
-    async def close(self) -> None:
-        """Let nobody go on any more."""
-        async with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    async def passed(self, epoch: int) -> bool:
-        """Wait, after an epoch, and say whether the training goes on."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or epoch <= self._open_until)
-            return epoch <= self._open_until
 
 
 def _train_gated(config: dict[str, Any]) -> dict[str, Any]:

@@ -71,9 +71,10 @@ def share_of(plan: SweepPlan, count: int) -> Share:
 def training_trials(plan: SweepPlan, share: Share) -> Any:
     """The Trainable, with what it holds."""
     trial = TrainingTrialPlan.of(plan, share.threads, share.gpus > 0, share.trials)
-    # The group of a trial with several workers reserves what they need: beside it the trial must hold nothing.
+    # The group of a trial with several workers reserves what they need, beside the trial; Tune does not take "nothing" for an
+    # answer, so that the trial itself holds one byte.
     alone = plan.settings.workers_per_trial == 1
-    resources = {"CPU": float(share.threads), "GPU": share.gpus} if alone else {"CPU": 0.0, "GPU": 0.0}
+    resources = {"CPU": float(share.threads), "GPU": share.gpus} if alone else {"memory": 1.0}
     return tune.with_resources(tune.with_parameters(TrainingTrial, plan=trial), resources)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from subband.data import Selection, open_dataset
 from subband.errors import ParamsError, SubbandError, unknown_name
 from subband.evaluation import mean_metrics
 from subband.methods import Detector, TrainingParams, make_params, trained_method
-from subband.metrics import COSTS
+from subband.metrics import COSTS, direction_of
 from subband.training.loop import PROGRESS, best_epoch
 from subband.training.proof import finished, save_proven
 from subband.tuning.epochs import Epochs, Job, start
@@ -44,6 +45,7 @@ class TrainingTrialPlan:
         threads: torch threads of each.
         gpu: whether each has one.
         beside: trials that run at a time, which costs are measured beside.
+        population: whether trials take over each other's weights; then one that diverged waits for better ones.
     """
 
     method: str
@@ -56,6 +58,7 @@ class TrainingTrialPlan:
     threads: int = 1
     gpu: bool = False
     beside: int = 1
+    population: bool = False
 
     @classmethod
     def of(cls, plan: SweepPlan, threads: int, gpu: bool, beside: int) -> TrainingTrialPlan:
@@ -71,6 +74,7 @@ class TrainingTrialPlan:
             threads=threads,
             gpu=gpu,
             beside=beside,
+            population=plan.settings.search == "pbt",
         )
 
 
@@ -98,6 +102,7 @@ class TrainingTrial(tune.Trainable):
         self._history: list[dict[str, float]] = []
         self._changes: list[str] = []
         self._seconds = 0.0
+        self._spoilt = ""
         self._current: Job | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -110,11 +115,14 @@ class TrainingTrial(tune.Trainable):
         started = time.perf_counter()
         try:
             job = self._job()
+            if self._spoilt:
+                return self._wait(job)
             if self._epochs is None:
                 self._epochs = start(job)
             epoch = self._epochs.advance()
             if epoch["diverged"]:
-                raise SubbandError(f"the training diverged: {epoch['stop']}")
+                self._spoilt = f"the training diverged: {epoch['stop']}"
+                return self._wait(job)
             self._history.append(dict(epoch["metrics"]))
             whole = epoch["stop"] is not None or epoch["epoch"] >= job.params.epochs
             record = self._record(job)
@@ -136,17 +144,30 @@ class TrainingTrial(tune.Trainable):
             "done": whole,
         }
 
+    def _wait(self, job: Job) -> dict[str, Any]:
+        """What a diverged trial gives: its failure, or in a population the worst value, until it takes over better weights.
+
+        Raises:
+            SubbandError: it ends as it is.
+        """
+        if not self._plan.population or self.training_iteration + 1 >= job.params.epochs:
+            raise SubbandError(self._spoilt)
+        worst = -math.inf if direction_of(self._plan.objectives[0]) == "max" else math.inf
+        return {self._plan.objectives[0]: worst, "done": False}
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Keep the training and its story."""
         folder = Path(checkpoint_dir)
         assert self._epochs is not None, "Tune saves between two steps"
-        self._epochs.save(folder)
+        if not self._spoilt:
+            self._epochs.save(folder)
         state = {
             "trial": self.trial_id,
             "point": self.config["point"],
             "history": self._history,
             "changes": self._changes,
             "seconds": self._seconds,
+            "spoilt": self._spoilt,
         }
         (folder / _STATE).write_text(json.dumps(state), encoding="utf-8")
 
@@ -163,7 +184,8 @@ class TrainingTrial(tune.Trainable):
             self._changes.append(
                 f"epoch {len(self._history)}: another trial's weights, {', '.join(changed) or 'its params'}"
             )
-        self._epochs = start(self._job(), Path(checkpoint))
+        self._spoilt = state["spoilt"]
+        self._epochs = start(self._job(), None if self._spoilt else Path(checkpoint))
 
     def cleanup(self) -> None:
         """Called when the worker is no longer needed."""
