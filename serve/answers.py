@@ -20,10 +20,11 @@ class PredictOptions(BaseModel):
     fpr: float | None = Field(
         None, gt=0, lt=1, description="Decide with the threshold for this share of false alarms among good pictures."
     )
-    map: Literal["none", "values", "png"] | None = Field(
+    map: Literal["none", "values", "png", "mask"] | None = Field(
         None,
         description="none: no map (the default). values: the map's numbers in the JSON. png: instead of JSON, the picture with its "
-        "map laid over it, also chosen by `Accept: image/png`.",
+        "map laid over it, also chosen by `Accept: image/png`. mask: instead of JSON, an 8-bit PNG of the picture's size, 255 "
+        "where a segmenter's probability is above the threshold.",
     )
 
 
@@ -67,6 +68,9 @@ class PictureAnswer(BaseModel):
     rule: str = Field(description="How the threshold was chosen.")
     image_size: ImageSize
     frame: Frame
+    defective_area: float | None = Field(
+        None, description="Of a segmenter: share of the map whose probability is above the threshold."
+    )
     map: MapValues | None = Field(None, description="With ?map=values.")
 
 
@@ -102,6 +106,9 @@ class ModelAnswer(BaseModel):
     loaded: bool = Field(description="Whether it is in memory; otherwise the first request loads it.")
     predict: str = Field(description="Path to post pictures to.")
     method: str | None = None
+    task: str | None = Field(
+        None, description="anomaly detection, or segmentation, whose maps are probabilities of a defect."
+    )
     category: str | None = None
     dataset: str | None = None
     selection: str | None = Field(None, description="Which labels chose its params.")

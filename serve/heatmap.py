@@ -70,3 +70,25 @@ def overlay_png(picture: Image.Image, map_SS: np.ndarray, box: Box, scale: Scale
     encoded = io.BytesIO()
     blended.save(encoded, "PNG", compress_level=3)
     return encoded.getvalue()
+
+
+def mask_png(size: tuple[int, int], map_SS: np.ndarray, box: Box, threshold: float) -> bytes:
+    """The pixels of a picture whose map is above the threshold, as an 8-bit PNG of 0 and 255.
+
+    The map is resized before it is compared: edges follow the map's slope instead of its pixels.
+
+    Args:
+        size: width and height of the picture.
+        map_SS: float32 (S, S).
+        box: the part of the picture that the map covers, from `inspected_box`; outside it nothing is above.
+        threshold: what the map is compared with.
+    """
+    left, top, right, bottom = (round(edge) for edge in box)
+    resized = Image.fromarray(np.asarray(map_SS, np.float32)).resize(
+        (max(right - left, 1), max(bottom - top, 1)), Image.Resampling.BILINEAR
+    )
+    mask = Image.new("L", size, 0)
+    mask.paste(Image.fromarray(255 * (np.asarray(resized) > threshold).astype(np.uint8)), (left, top))
+    encoded = io.BytesIO()
+    mask.save(encoded, "PNG")
+    return encoded.getvalue()

@@ -34,7 +34,7 @@ from serve.answers import (
     PredictOptions,
 )
 from serve.batching import Batcher
-from serve.heatmap import colour_scale, inspected_box, overlay_png
+from serve.heatmap import colour_scale, inspected_box, mask_png, overlay_png
 from serve.models import Loaded, Models, UnknownModelError
 from serve.settings import ServeSettings
 from serve.uploads import BodyTooLargeError, Upload, read_uploads
@@ -42,7 +42,7 @@ from subband import __version__
 from subband.data import Preprocess, decode_image
 from subband.data.threads import thread_count
 from subband.errors import DataError, ParamsError, SubbandError, TrackingError
-from subband.methods import Calibration
+from subband.methods import Calibration, Detector
 from subband.methods.registry import validated
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def make_api(service: Service) -> FastAPI:
     )
     async def predict(name: str, request: Request, options: Annotated[PredictOptions, Query()]) -> Response:
         started = time.perf_counter()
-        as_png = _wants_png(options, request)
+        as_png = _wants_png(options, request) or options.map == "mask"
         models.entry(name)  # before the body is read
         uploads = await read_uploads(request, int(settings.max_body_mb * 1e6), settings.max_pictures)
         if as_png and len(uploads) > 1:
@@ -135,16 +135,27 @@ def make_api(service: Service) -> FastAPI:
             loaded = await asyncio.to_thread(models.get, name)
         detector = loaded.detector
         calibration = _calibration(detector.calibration, options)
+        segments = detector.task == "segmentation"
+        if options.map == "mask" and not segments:
+            raise ParamsError(f"{name} gives anomaly scores, which make no mask; ask for map=png or map=values")
         prepared = await _all(*(prepare(upload, detector.preprocess, as_png) for upload in uploads))
         results = await _all(*(batcher.score(detector, each.image_3SS) for each in prepared))
         answers = [
             _picture_answer(each, detector.preprocess, calibration, score, map_SS if options.map == "values" else None)
             for each, (map_SS, score) in zip(prepared, results, strict=True)
         ]
+        if segments:
+            areas = [float((map_SS > calibration.threshold).mean()) for map_SS, _ in results]
+            answers = [
+                each.model_copy(update={"defective_area": area}) for each, area in zip(answers, areas, strict=True)
+            ]
         if as_png and (picture := prepared[0].picture) is not None:
             map_SS = results[0][0]
             scale = colour_scale(detector.calibration, calibration.threshold, map_SS)
             loop, box = asyncio.get_running_loop(), answers[0].frame.box
+            if options.map == "mask":
+                png = await loop.run_in_executor(decoders, mask_png, picture.size, map_SS, box, calibration.threshold)
+                return Response(png, media_type="image/png", headers=_headers(loaded, answers[0]))
             png = await loop.run_in_executor(decoders, overlay_png, picture, map_SS, box, scale)
             return Response(png, media_type="image/png", headers=_headers(loaded, answers[0]))
         head: dict[str, Any] = {
@@ -235,6 +246,7 @@ def _picture_answer(
         rule=calibration.rule,
         image_size=ImageSize(width=prepared.width, height=prepared.height),
         frame=Frame(size=preprocess.image_size, box=inspected_box(preprocess, prepared.width, prepared.height)),
+        defective_area=None,
         map=None if map_SS is None else MapValues.of(map_SS),
     )
 
@@ -272,6 +284,7 @@ def _model_answer(models: Models, name: str) -> ModelAnswer | None:
             **fixed,
             version=entry.version,
             method=description["method"],
+            task=description.get("task", Detector.task),
             category=about.get("category"),
             dataset=about.get("dataset"),
             selection=about.get("selection"),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TAKES_DATA = {"sharing", "banks", "overhead"}
-ORDER = ("sharing", "banks", "overhead", "memory", "metrics", "coreset", "neighbours")
+ORDER = ("sharing", "banks", "overhead", "memory", "metrics", "coreset", "neighbours", "segmenter", "training")
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ import pytest
 from subband.analysis.detectors import default_weights, obtain, parse_detectors
 from subband.data import load_images, open_dataset
 from subband.errors import ModelError, ParamsError
-from subband.methods import get_method, list_methods
+from subband.methods import get_method, list_staged_methods
 from tests.analysis.conftest import SMALL, TINY
 
 
@@ -31,7 +31,7 @@ def saved(obtained, tmp_path):
 
 
 def test_every_method_is_analysed_when_none_is_named():
-    assert [spec.method for spec in parse_detectors([], TINY)] == list(list_methods())
+    assert [spec.method for spec in parse_detectors([], TINY)] == list(list_staged_methods())
 
 
 def test_labels_say_what_sets_a_detector_apart():

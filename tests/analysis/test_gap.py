@@ -110,7 +110,7 @@ def test_off_and_on_are_the_default_of_a_method_that_has_the_switch(monkeypatch)
     class Made:
         params_type = Switched
 
-    monkeypatch.setattr(gap, "list_methods", lambda: ("made",))
+    monkeypatch.setattr(gap, "list_staged_methods", lambda: ("made",))
     monkeypatch.setattr(gap, "get_method", lambda name: Made)
     assert gap._switched() == ("made:semantic=false", "made:semantic=true")
     monkeypatch.setattr(gap, "SWITCH", "nothing")

@@ -1,7 +1,7 @@
 """How each kind of WPFormer golden case is checked; array names, seeds and tolerances as in its README.
 
-The files hold no seeds: a case of the repository's names has the README's, any other gives ``seed`` in cases.json or among its
-arrays. Stored maps are sampled; the steps are read off the shapes.
+The files hold no seeds: the README beside them does, unless cases.json or an array ``seed`` gives one. Stored maps are sampled; the
+steps are read off the shapes.
 """
 
 import copy
@@ -23,7 +23,6 @@ from subband.methods.wpformer.maps import prediction_map
 from subband.methods.wpformer.network import WPFormer
 from subband.methods.wpformer.positions import position_encoding
 
-SEEDS = {"b2_64": 101, "b2_128": 102, "b4_64": 103, "b4_128": 104, "train_b2_128": 121}
 MASK_SEED = 1000  # added to the seed of the pictures
 
 
@@ -54,11 +53,22 @@ def haar(name: str, shape: list[int]) -> torch.Tensor:
 
 def case_of(golden: GoldenCase) -> tuple[str, int, int]:
     """Variant, side of the picture and seed."""
-    stem = golden.file.removesuffix(".npz")
-    variant, side = re.search(r"(b\d)_(\d+)", stem).groups()
-    seed = golden.get("seed") or (golden.stored("seed") if golden.has("seed") else SEEDS.get(stem))
-    assert seed is not None, f"the seed of {golden.file} is not known; give it in cases.json or as the array seed"
+    variant, side = re.search(r"(b\d)_(\d+)", golden.file).groups()
+    seed = golden.get("seed")
+    if seed is None:
+        seed = golden.stored("seed") if golden.has("seed") else documented_seed(golden)
     return variant, int(side), int(seed)
+
+
+def documented_seed(golden: GoldenCase) -> int:
+    """The first seed that a README names after the file: the folder's own, else the repository's."""
+    for readme in (golden.folder / "README.md", DEFAULT_FOLDER / "wpformer" / "README.md"):
+        text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+        if found := re.search(rf"`{re.escape(golden.file)}`.*?seed (\d+)", text, re.DOTALL):
+            return int(found[1])
+    raise AssertionError(
+        f"the seed of {golden.file} is unknown; name it in cases.json, as the array seed, or in README.md"
+    )
 
 
 @functools.lru_cache(maxsize=1)  # cases of one variant follow each other

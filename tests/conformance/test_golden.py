@@ -79,3 +79,26 @@ def test_other_seeds_are_read_off_the_file_and_wrong_numbers_in_it_fail(tmp_path
     assert case.kind == "guidance"
     with pytest.raises(AssertionError, match="haar_batch: difference"):
         test_golden(case)
+
+
+@pytest.mark.parametrize(("seed", "passes"), [(101, True), (7, False)])
+def test_seeds_of_networks_are_read_off_the_file_where_it_has_one(tmp_path, seed, passes):
+    """A file of another name in a folder without README, list or manifest."""
+    folder = tmp_path / "wpformer"
+    folder.mkdir()
+    with np.load(DEFAULT_FOLDER / "wpformer" / "b2_64.npz") as stored:
+        np.savez(folder / "b2_64_again.npz", **dict(stored) | {"seed": np.array(seed)})
+    (case,) = read_cases(folder, KINDS["wpformer"])
+    if passes:
+        test_golden(case)
+    else:
+        with pytest.raises(AssertionError, match="c1: difference"):
+            test_golden(case)
+
+
+def test_a_network_case_whose_seed_nobody_names_fails_loudly(tmp_path):
+    case = GoldenCase(tmp_path / "wpformer", "b2", "b2_96.npz", None, {"key": "b2_96", "file": "b2_96.npz"})
+    (tmp_path / "wpformer").mkdir()
+    np.savez(tmp_path / "wpformer" / "b2_96.npz", pred4=np.zeros((1, 1, 24, 24)))
+    with pytest.raises(AssertionError, match=r"the seed of b2_96\.npz is unknown"):
+        test_golden(case)

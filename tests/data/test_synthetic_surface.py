@@ -98,7 +98,7 @@ def test_both_splits_carry_masks_and_some_pictures_have_none_or_several_defects(
 
 def test_options_uri_and_fingerprint():
     dataset = open_dataset("synthetic-surface:?seed=4&train=5&test=2&size=64&difficulty=0.25")
-    assert dataset.uri == "synthetic-surface:?seed=4&train=5&test=2&size=64&difficulty=0.25"
+    assert dataset.uri == "synthetic-surface:?seed=4&train=5&test=2&size=64&difficulty=0.25&clean=1"
     assert open_dataset(dataset.uri) == dataset
     assert (dataset.name, dataset.categories) == ("synthetic-surface", ("surface",))
     assert fingerprint_dataset(dataset) == fingerprint_dataset(open_dataset(dataset.uri))
@@ -121,3 +121,9 @@ def test_options_uri_and_fingerprint():
 def test_uris_that_cannot_be_opened(uri, message):
     with pytest.raises(DataError, match=message):
         open_dataset(uri)
+
+
+def test_without_clean_pictures_every_mask_has_a_defect():
+    surface = open_dataset("synthetic-surface:?train=14&test=9&size=32&clean=0").category("surface")
+    assert all(np.asarray(sample.mask.open()).any() for sample in (*surface.train, *surface.test))
+    assert {sample.label for sample in surface.train} == {1}

@@ -93,14 +93,14 @@ def test_two_workers_train_a_segmenter_that_is_logged_registered_and_loaded(trai
 
 
 def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(training: Place) -> None:
-    common = (*TINY, "--epochs", "3", "--no-register-model", "--cpus-per-worker", "1")
+    common = (*TINY, "--epochs", "8", "--no-register-model", "--cpus-per-worker", "1")
     job = training.start(*common, "--name", "cut")
     wait_for_epoch(job, 1)
     os.killpg(job.pid, signal.SIGKILL)
     ended(job)
     status, output = training.run("wpformer", "--resume", "last")
     assert status == 0, output
-    assert re.search(r"goes on after epoch [12]", output), output
+    assert re.search(r"goes on after epoch [1-7],", output), output
     status, whole = training.run(*common, "--name", "whole")
     assert status == 0, whole
     assert curve(training, "cut") == curve(training, "whole")

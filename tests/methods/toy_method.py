@@ -57,7 +57,11 @@ class Toy:
     def chain(self, params, fitted, scored):
         if fitted < 2:
             raise DataError(f"the toy needs 2 training pictures; there is {fitted}")
-        return (Stage("images", 1, ("image_size",), self.images), Stage("maps", 1, ("power", "gain"), self.maps)), "toy"
+        images = Stage("images", 1, ("image_size",), self.images, per_picture=True)
+        return (images, Stage("maps", 1, ("power", "gain"), self.maps)), "toy"
+
+    def read_by_fit(self, params):
+        return ((self.chain(params, 2, 0)[0][:1], params),)
 
     def build(self, params, runner):
         chain, _ = self.chain(params, len(runner.source.fit), len(runner.source.query))
@@ -200,6 +204,14 @@ class Silent(Toy):
             "fit": np.concatenate([load(picture) for picture in source.fit]),
             "query": np.concatenate([load(picture) for picture in source.query] or [black[:0]]),
         }
+
+
+class Sociable(Toy):
+    """A row of a stage that is said to be per picture depends on the others."""
+
+    def images(self, upstream, params, source):
+        found = super().images(upstream, params, source)
+        return {role: rows // 2 + rows[:1] // 2 for role, rows in found.items()}
 
 
 class Private(Toy):

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import numpy as np
 import pytest
+import ray
 from PIL import Image
+from ray import serve as ray_serve
+from ray.serve.config import HTTPOptions
+from ray.serve.schema import LoggingConfig
 
-import serve  # noqa: F401  # it makes the platform importable
+import serve.app
+from serve.app import build
 from subband.data import Split, open_dataset
 from subband.methods import Calibration, Detector, get_method, load, make_params
 from subband.stages import Runner
+from subband.tracking import TrackingTarget, register_champion, resolve_tracking
 
 ROOT = Path(__file__).resolve().parents[2]
+MAX_BODY_MB, MAX_PIXELS, MAX_PICTURES = 2.0, 1_000_000, 4
+CHAMPION = "wepadim-synthetic-weave"
 DATA = "synthetic:?train=6&test=4&size=64&categories=leather,weave"
 
 
@@ -100,3 +110,52 @@ def child_environment(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SUBBAND_", "MLFLOW_", "RAY_"))}
     kept.pop("PYTHONPATH", None)
     return {**kept, "SUBBAND_HOME": str(home), "MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+class Server(NamedTuple):
+    url: str
+    target: TrackingTarget
+    folder: Path
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory, models_dir):
+    home = tmp_path_factory.mktemp("home")
+    folder = shutil.copytree(models_dir, home / "detectors")
+    target = resolve_tracking(f"sqlite:///{home / 'mlflow.db'}", home)
+    register_champion(models_dir / "weave-centre", CHAMPION, {"category": "weave"}, target=target)
+    port = free_port()
+    limits = {"max_body_mb": MAX_BODY_MB, "max_pixels": MAX_PIXELS, "max_pictures": MAX_PICTURES}
+    common = {**limits, "models_dir": str(folder), "refresh_seconds": 0.5, "keep": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "platform")]))
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
+        ray_serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port), logging_config=quiet)
+        down = f"http://127.0.0.1:{free_port()}"
+        try:
+            up = ray_serve.RunTarget(build({**common, "tracking_uri": target.uri}), name="up", route_prefix="/")
+            for name, value in {**common, "tracking_uri": down, "max_pictures": 1}.items():
+                patch.setenv(f"SUBBAND_SERVE_{name.upper()}", str(value))
+            cut_off = ray_serve.RunTarget(serve.app.app, name="down", route_prefix="/down")
+            ray_serve.run_many([up, cut_off])
+            yield Server(f"http://127.0.0.1:{port}", target, folder)
+        finally:
+            ray_serve.shutdown()
+            ray.shutdown()
+
+
+@pytest.fixture(scope="package")
+def client(server):
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
+
+
+def error_of(response: httpx.Response, status: int) -> tuple[str, str]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert set(response.json()) == {"error"}
+    return response.json()["error"]["type"], response.json()["error"]["message"]

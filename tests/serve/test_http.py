@@ -4,80 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import numpy as np
 import pytest
-import ray
 from PIL import Image
-from ray import serve as ray_serve
-from ray.serve.config import HTTPOptions
-from ray.serve.schema import LoggingConfig
 
-import serve.app
-from serve.app import build
 from subband.methods import Calibration, load, set_calibration
-from subband.tracking import TrackingTarget, register_champion, resolve_tracking
-from tests.serve.conftest import ROOT, asked, encoded, free_port, noise
+from subband.tracking import register_champion
+from tests.serve.conftest import CHAMPION, MAX_BODY_MB, MAX_PICTURES, asked, encoded, error_of, noise
 
-MAX_BODY_MB, MAX_PIXELS, MAX_PICTURES = 2.0, 1_000_000, 4
-CHAMPION = "wepadim-synthetic-weave"
 METHODS = {"leather-whole": "wedgenet", "weave-centre": "wepadim", CHAMPION: "wepadim"}
-
-
-class Server(NamedTuple):
-    url: str
-    target: TrackingTarget
-    folder: Path
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, models_dir):
-    home = tmp_path_factory.mktemp("home")
-    folder = shutil.copytree(models_dir, home / "detectors")
-    target = resolve_tracking(f"sqlite:///{home / 'mlflow.db'}", home)
-    register_champion(models_dir / "weave-centre", CHAMPION, {"category": "weave"}, target=target)
-    port = free_port()
-    limits = {"max_body_mb": MAX_BODY_MB, "max_pixels": MAX_PIXELS, "max_pictures": MAX_PICTURES}
-    common = {**limits, "models_dir": str(folder), "refresh_seconds": 0.5, "keep": 2}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "platform")]))
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.delenv("RAY_ADDRESS", raising=False)
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-        quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
-        ray_serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port), logging_config=quiet)
-        down = f"http://127.0.0.1:{free_port()}"
-        try:
-            up = ray_serve.RunTarget(build({**common, "tracking_uri": target.uri}), name="up", route_prefix="/")
-            for name, value in {**common, "tracking_uri": down, "max_pictures": 1}.items():
-                patch.setenv(f"SUBBAND_SERVE_{name.upper()}", str(value))
-            cut_off = ray_serve.RunTarget(serve.app.app, name="down", route_prefix="/down")
-            ray_serve.run_many([up, cut_off])
-            yield Server(f"http://127.0.0.1:{port}", target, folder)
-        finally:
-            ray_serve.shutdown()
-            ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with httpx.Client(base_url=server.url, timeout=60) as client:
-        yield client
-
-
-def error_of(response: httpx.Response, status: int) -> tuple[str, str]:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/json"
-    assert set(response.json()) == {"error"}
-    return response.json()["error"]["type"], response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("name", ["leather-whole", "weave-centre"])
@@ -255,7 +194,7 @@ def test_an_unknown_model_is_told_with_near_matches(client, pictures):
         ({"fpr": "0"}, ["query.fpr", "greater than 0"]),
         ({"fpr": "1"}, ["query.fpr", "less than 1"]),
         ({"fpr": "0.1", "threshold": "2"}, ["threshold or fpr, not both"]),
-        ({"map": "jpg"}, ["query.map", "'none', 'values' or 'png'"]),
+        ({"map": "jpg"}, ["query.map", "'none', 'values', 'png' or 'mask'"]),
         ({"treshold": "2"}, ["'treshold' is not a parameter; did you mean 'threshold'?"]),
     ],
 )

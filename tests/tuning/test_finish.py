@@ -2,7 +2,7 @@
 
 import pytest
 
-from subband.tuning.finish import _whole
+from subband.tuning.finish import whole_uri
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from subband.tuning.finish import _whole
     ],
 )
 def test_a_choice_of_categories_is_of_the_same_data(uri, whole):
-    assert _whole(uri) == whole
+    assert whole_uri(uri) == whole

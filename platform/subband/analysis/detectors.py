@@ -22,7 +22,7 @@ from subband.analysis.settings import Source
 from subband.data import Category, Split, fingerprint
 from subband.errors import ModelError, ParamsError, unknown_name
 from subband.evaluation import split_runner
-from subband.methods import Detector, StagedMethod, is_trained, list_methods, load, make_params, staged_method
+from subband.methods import Detector, StagedMethod, list_methods, list_staged_methods, load, make_params, staged_method
 from subband.stages import Runner, Store
 
 REGISTRY = ("models:/", "runs:/")
@@ -67,7 +67,7 @@ class Obtained:
 
 
 def parse_detectors(texts: Sequence[str], data: str) -> tuple[DetectorSpec, ...]:
-    """The detectors that the user named; every method with its defaults if none was named.
+    """The detectors that the user named; every method that is fitted stage by stage, with its defaults, if none was named.
 
     Args:
         texts: as in the table of this module.
@@ -76,7 +76,7 @@ def parse_detectors(texts: Sequence[str], data: str) -> tuple[DetectorSpec, ...]
     Raises:
         ParamsError: no such method or folder, an illegal param, or a detector given twice.
     """
-    texts = tuple(texts) or tuple(name for name in list_methods() if not is_trained(name))
+    texts = tuple(texts) or list_staged_methods()
     if twice := next((text for text in texts if texts.count(text) > 1), None):
         raise ParamsError(f"the detector {twice!r} is given twice")
     specs = [_parse(text, data) for text in texts]

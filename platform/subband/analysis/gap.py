@@ -23,7 +23,7 @@ from subband.analysis.scoring import device, everything_reports, score_batches
 from subband.analysis.settings import AnalysisSettings, require_defects
 from subband.data import load_images
 from subband.errors import ParamsError, UndefinedMetricError
-from subband.methods import Detector, get_method, list_methods
+from subband.methods import Detector, get_method, list_staged_methods
 from subband.metrics import auroc
 from subband.report.gap_dots import gap_dots
 
@@ -212,12 +212,12 @@ def run(analysis: Analysis, settings: GapSettings) -> None:
 
 def _switched() -> tuple[str, str]:
     """The published comparison, of the first method that has such a switch."""
-    for name in list_methods():
+    for name in list_staged_methods():
         if SWITCH in get_method(name).params_type.model_fields:
             return f"{name}:{SWITCH}=false", f"{name}:{SWITCH}=true"
     raise ParamsError(
         f"no method here has a {SWITCH} stream to switch off and on; name two detectors, for instance "
-        f"--detectors {list_methods()[-1]} models:/NAME@champion"
+        f"--detectors {list_staged_methods()[-1]} models:/NAME@champion"
     )
 
 

@@ -29,9 +29,9 @@ def open_dataset(uri: str) -> Dataset:
     """Open a dataset.
 
     Args:
-        uri: ``synthetic:``, ``mvtec:PATH`` or ``visa:PATH``, and for segmentation ``synthetic-surface:`` or
-            ``pairs:PATH``, and options after ``?``. A relative path is resolved against the current folder; the
-            dataset's own ``uri`` is absolute. Nothing is decoded or drawn yet.
+        uri: ``synthetic:``, ``mvtec:PATH`` or ``visa:PATH``, for segmentation ``synthetic-surface:`` or
+            ``pairs:PATH``, for predictions alone ``images:PATH``, and options after ``?``. A relative path is resolved
+            against the current folder; the dataset's own ``uri`` is absolute. Nothing is decoded or drawn yet.
 
     Returns:
         The dataset; its categories are read when they are asked for.

@@ -1,9 +1,17 @@
 """One room a method, and the registry through which everything else knows them."""
 
-from subband.methods.base import Fitted, Method, StagedMethod
+from subband.methods.base import Fitted, Method, StagedMethod, divided_chains
 from subband.methods.detector import LEAVE_ONE_OUT, UNCALIBRATED, Calibration, Detector, Predictions, set_calibration
 from subband.methods.loading import load
-from subband.methods.registry import get_method, is_trained, list_methods, make_params, staged_method, trained_method
+from subband.methods.registry import (
+    get_method,
+    is_trained,
+    list_methods,
+    list_staged_methods,
+    make_params,
+    staged_method,
+    trained_method,
+)
 from subband.methods.trained import Batch, Draw, Examples, Step, TrainedMethod, TrainingSet
 from subband.methods.training_params import TrainingParams
 
@@ -23,9 +31,11 @@ __all__ = [
     "TrainedMethod",
     "TrainingParams",
     "TrainingSet",
+    "divided_chains",
     "get_method",
     "is_trained",
     "list_methods",
+    "list_staged_methods",
     "load",
     "make_params",
     "set_calibration",

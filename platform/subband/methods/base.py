@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from subband.data import Preprocess
 from subband.methods.detector import Calibration, Detector
-from subband.stages import Chain, Runner
+from subband.stages import Chain, Runner, per_picture_part
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class StagedMethod(Method, Protocol):
 
     Life cycle: in a sweep, `chain` says which stages turn the pictures of a category into anomaly maps under these params; the
     runner computes what the store lacks. Where a sweep weighs costs, `build` gives the detector to measure. For the champion, `fit`
-    builds the deployable detector from the same stages.
+    builds the deployable detector from the same stages, of which several workers may have computed `read_by_fit`.
     """
 
     def chain(self, params: Any, fitted: int, scored: int) -> tuple[Chain, str]:
@@ -78,6 +78,19 @@ class StagedMethod(Method, Protocol):
         """The detector that `fit` gives, as fast as can be: its calibration is `UNCALIBRATED`."""
         ...
 
+    def read_by_fit(self, params: Any) -> tuple[tuple[Chain, Any], ...]:
+        """The chains, each with its params, that `fit` starts from: several workers divide the pictures of these among them."""
+        ...
+
     def fit(self, params: Any, runner: Runner) -> Fitted:
         """Fit a detector to every picture in the runner's ``source.fit``, using stages that are stored already."""
         ...
+
+
+def divided_chains(method: StagedMethod, params: Any) -> Iterator[tuple[Chain, dict[str, Any]]]:
+    """What several workers may compute and join before a fit (`Runner.join`): chains, each with the values of its params."""
+    for chain, given in method.read_by_fit(params):
+        divided, values = per_picture_part(chain), given.model_dump()
+        # What comes behind the divided part of a chain may ask for any of its stages; what comes behind a whole one, for its last.
+        for length in [len(chain)] if len(divided) == len(chain) else range(1, len(divided) + 1):
+            yield divided[:length], values

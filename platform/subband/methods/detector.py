@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -83,8 +83,13 @@ class Calibration(BaseModel):
         """The same calibration for another false-positive rate.
 
         Raises:
-            ParamsError: `fpr` is not between 0 and 1.
+            ParamsError: `fpr` is not between 0 and 1, or no scores of good pictures were kept.
         """
+        if not self.good_scores:
+            raise ParamsError(
+                f"this model came without scores of good pictures, which would choose a threshold for the rate {fpr}: "
+                "give the threshold"
+            )
         return self.at_fpr(self.good_scores, fpr, self.f1_threshold, self.estimate)
 
     def with_threshold(self, threshold: float, rule: str = "set by hand") -> Calibration:
@@ -130,9 +135,12 @@ class Detector(nn.Module, abc.ABC):
 
     Attributes:
         frozen: names of the submodules that fitting leaves as they were; they do not count as what it stored.
+        task: what its maps say. ``anomaly detection``: how unusual a place is, on the model's own scale. ``segmentation``: the
+            probability of a defect, which is compared with the threshold pixel by pixel.
     """
 
     frozen: ClassVar[tuple[str, ...]] = ("backbone",)
+    task: ClassVar[Literal["anomaly detection", "segmentation"]] = "anomaly detection"
 
     def __init__(
         self, method: str, params: BaseModel, preprocess: Preprocess, calibration: Calibration, about: Mapping[str, Any]
@@ -317,6 +325,7 @@ def _write_description(folder: Path, detector: Detector) -> None:
     description = {
         "format": FORMAT,
         "method": detector.method,
+        "task": detector.task,
         "params": detector.params.model_dump(mode="json"),
         "calibration": detector.calibration.model_dump(mode="json"),
         "about": detector.about,

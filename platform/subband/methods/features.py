@@ -25,7 +25,7 @@ def _images(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Ch
             yield {role: load_images(pictures[start : start + IMAGE_BATCH], preprocess)}
 
 
-IMAGES = Stage("images", 1, ("framing", "resize", "image_size", "resampling"), _images)
+IMAGES = Stage("images", 1, ("framing", "resize", "image_size", "resampling"), _images, per_picture=True)
 """``fit`` and ``query``: uint8 (n, 3, S, S)."""
 
 
@@ -61,6 +61,7 @@ def features_stage(name: str, taps: Sequence[int] | None = None) -> Stage:
         ("backbone", "weights"),
         compute,
         content=lambda params: weights_identity(params.backbone, params.weights),
+        per_picture=True,
     )
 
 

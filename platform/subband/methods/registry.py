@@ -27,6 +27,11 @@ def list_methods() -> tuple[str, ...]:
     return tuple(sorted(_METHODS))
 
 
+def list_staged_methods() -> tuple[str, ...]:
+    """Names of the methods that are fitted stage by stage, sorted."""
+    return tuple(name for name in list_methods() if not is_trained(name))
+
+
 def get_method(name: str) -> Method:
     """The method of that name.
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from subband.errors import StoreError
 from subband.stages.store import BusyError, Chunk, Entry, Store
 
 
@@ -49,6 +51,8 @@ class Stage:
         compute: (upstream, params, source) -> one chunk, or an iterable of chunks whose rows are appended.
         content: what else the result depends on, as text (for instance the digest of a weights file).
         keep: whether the result is stored; a result cheaper to compute than to read back is only held in memory.
+        per_picture: whether each array has a row a picture, in their order, that depends on this picture alone; such rows may be
+            computed by several workers and joined.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Stage:
     compute: Callable[[Upstream, ParamView, Any], Chunk | Iterable[Chunk]]
     content: Callable[[ParamView], str] | None = None
     keep: bool = True
+    per_picture: bool = False
 
     def view(self, params: Mapping[str, Any]) -> ParamView:
         """The declared part of the params."""
@@ -64,6 +69,11 @@ class Stage:
 
 
 Chain = tuple[Stage, ...]
+
+
+def per_picture_part(chain: Chain) -> Chain:
+    """The longest run of first stages that pictures can be divided for."""
+    return tuple(itertools.takewhile(lambda stage: stage.per_picture, chain))
 
 
 class Upstream(Protocol):
@@ -150,8 +160,7 @@ class Runner:
 
         try:
             if self.store is not None and stage.keep:
-                about = {"stage": stage.name, "params": {name: params[name] for name in stage.reads}}
-                entry, _ = self.store.get_or_compute(key, compute, about, wait)
+                entry, _ = self.store.get_or_compute(key, compute, _about(stage, params), wait)
             else:
                 entry = _in_memory(compute())
         finally:
@@ -166,9 +175,54 @@ class Runner:
             self._recent.popitem(last=False)
         return entry
 
+    def stored(self, chain: Chain, params: Mapping[str, Any]) -> Entry | None:
+        """The chain's last stage if the store has it; nothing is computed."""
+        return self.store.get(self.key(chain, params)) if self.store is not None else None
+
+    def join(self, chain: Chain, params: Mapping[str, Any], parts: Sequence[Runner]) -> None:
+        """Store the chain's last stage, whose rows other runners have stored: the entry is the one that `run` would give.
+
+        Args:
+            chain: stages of which each is `per_picture`.
+            params: every parameter the stages read.
+            parts: runners with the same store whose sources are this one's pictures, divided: fitted and scored ones in order.
+
+        Raises:
+            StoreError: a part's rows are not in the store.
+            ValueError: a stage of the chain is not `per_picture`, or there is no store.
+        """
+        if self.store is None or len(per_picture_part(chain)) < len(chain):
+            raise ValueError(f"{chain[-1].name} cannot be joined: it needs a store, and stages that are per_picture")
+        store, found = self.store, [part.stored(chain, params) for part in parts]
+        whole = [entry for entry in found if entry is not None]
+        if len(whole) < len(found):
+            raise StoreError(
+                f"part {found.index(None) + 1} of {len(found)} of {chain[-1].name} is not in {store.folder}: all workers must use "
+                f"this folder, and its budget of {store.budget_bytes / 1e9:.1f} GB must hold all parts at a time (--store-gb)"
+            )
+
+        def rows() -> Iterator[Chunk]:
+            for entry in whole:
+                for name in entry.arrays:
+                    yield from ({name: batch} for batch in entry.batches(name))
+
+        store.get_or_compute(self.key(chain, params), rows, _about(chain[-1], params))
+
+    def discard(self, chain: Chain, params: Mapping[str, Any]) -> None:
+        """Take every stage of the chain out of the store."""
+        for length in range(1, len(chain) + 1):
+            key = self.key(chain[:length], params)
+            self._recent.pop(key, None)
+            if self.store is not None:
+                self.store.discard(key)
+
     def _add(self, name: str, seconds: float) -> None:
         if seconds > 0:
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+def _about(stage: Stage, params: Mapping[str, Any]) -> dict[str, Any]:
+    return {"stage": stage.name, "params": {name: params[name] for name in stage.reads}}
 
 
 def _up_to(chain: Chain, name: str) -> Chain:

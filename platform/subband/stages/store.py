@@ -214,6 +214,10 @@ class Store:
         self._drop_leftovers()
         return count
 
+    def discard(self, key: str) -> None:
+        """Remove one entry, if it is there; who has it mapped may go on reading."""
+        self._remove(key)
+
     def _drop_leftovers(self) -> None:
         """Remove what killed workers left half-written: what lies in partial/ under a key whose lock nobody holds."""
         for key in {leftover.name.rpartition("-")[0] for leftover in self._partial.iterdir()}:

@@ -93,6 +93,10 @@ class MethodContract:
         """Two processes share one store: same metrics, each stage once."""
         sharing.check_two_workers(self.subject(), tmp_path)
 
+    def test_divided_pictures(self, tmp_path: Path) -> None:
+        """Workers may divide the pictures that a fit starts from."""
+        sharing.check_divided_pictures(self.subject(), tmp_path)
+
     def test_labels_never_reach_stages(self, tmp_path: Path) -> None:
         """Other labels and names, same maps."""
         sharing.check_labels_never_reach_stages(self.subject(), tmp_path)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from subband.data import Category, ImageSource, Sample
-from subband.evaluation import Evaluation
+from subband.data import Category, ImageSource, Sample, Split
+from subband.evaluation import Evaluation, split_runner
+from subband.methods import divided_chains
 from subband.stages import Chain, Store
 from subband.testing.subject import Subject, require, require_equal
 
@@ -77,6 +78,50 @@ def _worker(subject: Subject, folder: Path, ready: Any, answers: Any) -> None:
     bench = subject.bench(Store(folder))
     ready.wait(_WORKER_LIMIT)
     answers.put((bench.evaluate(subject.method, subject.params), bench.runner.computed))
+
+
+def check_divided_pictures(subject: Subject, folder: Path) -> None:
+    """Three workers compute what a fit starts from, each for some pictures; a fit that joins their rows is the fit of one worker.
+
+    The second of them has no picture to score. What one worker has stored is what they have.
+    """
+    wanted = subject.fitted()
+    alone, store = subject.bench(Store(folder / "alone")).runner, Store(folder / "divided")
+    runner, count = subject.bench(store).runner, len(subject.category.train)
+    fit, query = runner.source.fit, runner.source.query
+    edges = [(0, 1, 0, 1), (1, count - 1, 1, 1), (count - 1, count, 1, len(query))]
+    parts = [
+        split_runner(Split(fit[first:stop], query[start:end], ("",) * (stop - first), ("",) * (end - start)), store)
+        for first, stop, start, end in edges
+    ]
+    divided = list(divided_chains(subject.method, subject.params))
+    require(bool(divided), "a fit starts from stages that are per_picture: workers could divide nothing")
+    for chain, values in divided:
+        for part in parts:
+            part.run(chain, values)
+        runner.join(chain, values, parts)
+        whole, joined = alone.run(chain, values), runner.stored(chain, values)
+        require(joined is not None, f"the joined stage {chain[-1].name!r} is not found under the key of the whole")
+        assert joined is not None
+        require(list(joined.arrays) == list(whole.arrays), f"{list(joined.arrays)}, not {list(whole.arrays)}")
+        for name in whole.arrays:
+            what = f"rows {name!r} of the stage {chain[-1].name!r}, joined"
+            require_equal(joined.array(name), whole.array(name), what, tolerance=1e-6)
+    fitted = subject.method.fit(subject.params, runner)
+    require_equal(fitted.good_scores, wanted.good_scores, "good scores of a fit on three workers", tolerance=1e-6)
+    # Behind a divided part, its fit is free to compute what workers cannot divide.
+    behind = {
+        stage.name
+        for chain, _ in subject.method.read_by_fit(subject.params)
+        for stage in chain
+        if not stage.per_picture
+    }
+    again = sorted(({chain[-1].name for chain, _ in divided} & runner.computed.keys()) - behind)
+    require(not again, f"the fit computed again what was joined: {again}")
+    images = subject.queries()
+    require_equal(
+        fitted.detector.score(images)[1], wanted.detector.score(images)[1], "scores by three workers", tolerance=1e-6
+    )
 
 
 def check_labels_never_reach_stages(subject: Subject, folder: Path) -> None:

@@ -19,8 +19,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from subband.tuning import cluster  # isort: skip  # first: it settles what Ray reads when it is imported
 
@@ -122,6 +123,41 @@ def run_on_workers(
             raise _as_ours(error, workers) from error
         except ray.exceptions.RayActorError as death:
             raise ClusterError(f"Ray Train's controller of {name} died: {_first_line(death)}") from death
+
+
+@dataclass(frozen=True)
+class WorkerShare:
+    """What each worker of a group gets.
+
+    Attributes:
+        gpu: whether it has a GPU for itself.
+        cpus: its processors.
+        reason: what it was decided by.
+    """
+
+    gpu: bool
+    cpus: int
+    reason: str
+
+    @property
+    def words(self) -> str:
+        """For the person."""
+        return "a GPU" if self.gpu else f"{self.cpus} CPUs"
+
+
+def worker_share(workers: int, device: Literal["auto", "gpu", "cpu"], cpus: int | None) -> WorkerShare:
+    """Divide the cluster, to which Ray must be connected; whether the workers fit, `run_on_workers` checks.
+
+    Args:
+        workers: how many.
+        device: ``auto`` gives each a GPU where there are enough.
+        cpus: processors of each; None divides those of the cluster.
+    """
+    found = ray.cluster_resources()
+    widest = max((int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"]), default=1)
+    gpu = device == "gpu" or (device == "auto" and int(found.get("GPU", 0)) >= workers)
+    reason = f"the cluster has {found.get('CPU', 0):.0f} CPUs and {found.get('GPU', 0):.0f} GPUs"
+    return WorkerShare(gpu, cpus or max(1, min(int(found.get("CPU", 1)) // workers, widest)), reason)
 
 
 def check_fit(workers: int, cpus_per_worker: int, use_gpu: bool) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 from subband.tuning import cluster  # isort: skip  # first: it settles what Ray reads when it is imported
 
-import ray
 from matplotlib.figure import Figure
 from ray import train
 
@@ -28,7 +27,7 @@ from subband.tracking import (
 )
 from subband.training.checkpoint import read_best
 from subband.training.figures import training_figures
-from subband.training.group import run_on_workers
+from subband.training.group import run_on_workers, worker_share
 from subband.training.loop import best_epoch
 from subband.training.plan import TrainPlan, save_settings
 from subband.training.proof import finished, save_proven
@@ -87,11 +86,12 @@ def run_training(
     """
     target = resolve_tracking(plan.settings.tracking_uri, home())
     where, why = cluster.connect()
-    resources, reason = _resources(plan)
+    settings = plan.settings
+    share = worker_share(settings.workers, settings.device, settings.cpus_per_worker)
     decisions = (
         *plan.decisions,
         ("ray", where, why),
-        ("workers", resources.words(plan.settings.workers), reason),
+        ("workers", f"{settings.workers} with {share.words} each", share.reason),
         ("tracking", target.uri, target.reason),
     )
     for what, choice, because in decisions:
@@ -113,13 +113,13 @@ def run_training(
                 "method": plan.method.name,
                 "params": plan.params.model_dump(mode="json"),
                 "data": plan.dataset.uri,
-                "loaders": resources.loaders,
+                "loaders": settings.loaders if settings.loaders is not None else (4 if share.gpu else 0),
             },
             name="train",
             workers=plan.settings.workers,
             storage=plan.folder,
-            use_gpu=resources.gpu,
-            cpus_per_worker=resources.cpus,
+            use_gpu=share.gpu,
+            cpus_per_worker=share.cpus,
             max_failures=plan.settings.max_failures,
             keep=train.CheckpointConfig(num_to_keep=1),
             on_message=hear,
@@ -172,29 +172,6 @@ def _told(say: Callable[[str], None]) -> Callable[[int, int], None]:
             say(f"checked {done} of {total} examples")
 
     return progress
-
-
-@dataclass(frozen=True)
-class _Resources:
-    gpu: bool
-    cpus: int
-    loaders: int
-
-    def words(self, workers: int) -> str:
-        device = "a GPU" if self.gpu else f"{self.cpus} CPUs"
-        return f"{workers} with {device} each" if workers > 1 else f"1 with {device}"
-
-
-def _resources(plan: TrainPlan) -> tuple[_Resources, str]:
-    settings = plan.settings
-    found = ray.cluster_resources()
-    gpus = int(found.get("GPU", 0))
-    gpu = settings.device == "gpu" or (settings.device == "auto" and gpus >= settings.workers)
-    widest = max((int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"]), default=1)
-    share = max(1, min(int(found.get("CPU", 1)) // settings.workers, widest))
-    loaders = settings.loaders if settings.loaders is not None else (4 if gpu else 0)
-    reason = f"the cluster has {int(found.get('CPU', 0))} CPUs and {gpus} GPUs"
-    return _Resources(gpu, settings.cpus_per_worker or share, loaders), reason
 
 
 def _finish(plan: TrainPlan, result: TrainResult, checkpoint: Path) -> None:

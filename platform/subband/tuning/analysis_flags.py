@@ -10,7 +10,7 @@ import tyro
 from pydantic import Field, create_model
 
 from subband.analysis.settings import AnalysisSettings
-from subband.methods import get_method, list_methods
+from subband.methods import get_method, list_staged_methods
 from subband.methods.registry import validated
 from subband.tuning.flags import several
 
@@ -45,7 +45,9 @@ def parse_settings(
         return _checked(settings_type, given.model_dump())
     if arguments and not arguments[0].startswith("-"):
         method = arguments.pop(0)
-    description += f"\n\nMethods, named first: {', '.join(list_methods())}. The flags below are those of {method}."
+    description += (
+        f"\n\nMethods, named first: {', '.join(list_staged_methods())}. The flags below are those of {method}."
+    )
     models = [_settings_model(settings_type, positional), _params_model(method)]
     given, axes = _cli(models, description, arguments)
     values = {name: tuple(several) for name, several in axes.model_dump().items() if several}

@@ -103,22 +103,30 @@ class _Scored:
         return bool(len(self.reported_with(0)) and len(self.reported_with(1)))
 
 
-def build_champion(winner: Winner, store: Store, folder: Path) -> ChampionReport:
+def champion_split(category: Category) -> Split:
+    """What a champion is fitted to and judged on: all test pictures, or the training pictures where there are none.
+
+    It is the split of a sweep under selection=test or holdout: that one's stages are found in the store.
+    """
+    samples = category.test or category.train
+    fit, query = (tuple(s.image for s in part) for part in (category.train, samples))
+    return Split(fit, query, tuple(s.name for s in category.train), tuple(s.name for s in samples))
+
+
+def build_champion(winner: Winner, store: Store, folder: Path, figures_folder: Path | None = None) -> ChampionReport:
     """Fit the winner to every good training picture and prove that the saved detector is the one that was evaluated.
 
     Args:
         winner: what is fitted, and to what.
         store: shared stages.
         folder: where the detector is saved; a half-made one of an interrupted run is replaced.
+        figures_folder: where figures are saved; by default champion-figures/ beside the folder's parent.
 
     Raises:
         ModelError: the detector loaded afresh does not give the evaluated scores; nothing is kept.
     """
     method, params, category = winner.method, winner.params, winner.category
-    samples = category.test or category.train
-    fit_pictures, query_pictures = (tuple(s.image for s in part) for part in (category.train, samples))
-    split = Split(fit_pictures, query_pictures, tuple(s.name for s in category.train), tuple(s.name for s in samples))
-    # The split of a sweep under selection=test or holdout: its stages are found in the store.
+    samples, split = category.test or category.train, champion_split(category)
     runner = split_runner(split, store)
     chain, _ = method.chain(params, len(split.fit), len(split.query))
     evaluated = runner.run(chain, params.model_dump())
@@ -156,7 +164,7 @@ def build_champion(winner: Winner, store: Store, folder: Path) -> ChampionReport
         false_alarms=float((good > threshold).mean()) if len(good) and category.test else None,
         detected=float((bad > threshold).mean()) if len(bad) else None,
         parity=parity,
-        figures=_save_figures(figures, folder.parent.parent / "champion-figures"),
+        figures=_save_figures(figures, figures_folder or folder.parent.parent / "champion-figures"),
         scores=[
             {"name": sample.name, "label": sample.label, "score": float(score), "defective": bool(score > threshold)}
             for sample, score in zip(samples, scored.scores, strict=True)

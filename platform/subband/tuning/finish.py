@@ -155,7 +155,7 @@ def _tags(plan: SweepPlan, chosen: TrialRecord, report: ChampionReport) -> dict[
     return {
         "method": plan.method.name,
         "dataset": plan.dataset.name,
-        "data": _whole(plan.dataset.uri),
+        "data": whole_uri(plan.dataset.uri),
         "category": report.category,
         "selection": plan.settings.selection,
         "sweep": plan.folder.name,
@@ -166,7 +166,7 @@ def _tags(plan: SweepPlan, chosen: TrialRecord, report: ChampionReport) -> dict[
     }
 
 
-def _whole(uri: str) -> str:
+def whole_uri(uri: str) -> str:
     """The dataset's URI without its choice of categories: champions of some and of all are champions of the same data."""
     path, _, query = uri.partition("?")
     options = "&".join(option for option in query.split("&") if not option.startswith("categories="))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,10 +32,18 @@ class Embedding:
 
     Attributes:
         stages: from pictures to vectors.
-        reads: names of the params that `rows` reads.
-        rows: (upstream, params, role) -> the vectors of ``fit`` or ``query``: picture by picture, the cells of each row-major.
+        vectors: names of the stages whose results, side by side, are the vectors.
+        reads: names of the params that decide about `vectors`.
     """
 
     stages: Chain
-    reads: tuple[str, ...]
-    rows: Callable[[Upstream, Any, str], Rows]
+    vectors: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+
+    def rows(self, upstream: Upstream, role: str) -> Rows:
+        """The vectors of ``fit`` or ``query``: picture by picture, the cells of each row-major."""
+        return Rows([list(upstream(name).batches(role)) for name in self.vectors])
+
+    def chain(self, name: str) -> Chain:
+        """The stages up to the one of that name."""
+        return self.stages[: [stage.name for stage in self.stages].index(name) + 1]

@@ -107,6 +107,15 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         detector.about = {"bank_rows": len(bank), "covering_radius": radius}
         return Fitted(detector, scores, LEFT_OUT)
 
+    def read_by_fit(self, params: AnyParams) -> tuple[tuple[Chain, AnyParams], ...]:
+        """The vectors of the bank, and those by which training pictures are scored."""
+        return tuple(
+            (embedding.chain(name), each)
+            for each in (params, self.as_scored(params))
+            for embedding in [self.embedding(each)]
+            for name in embedding.vectors
+        )
+
     def restore(
         self, params: AnyParams, tensors: Mapping[str, Tensor], calibration: Calibration, about: Mapping[str, Any]
     ) -> MemoryBankDetector:
@@ -145,7 +154,7 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
             end = len(names) if stage is None else names.index(stage) + 1
             return runner.run(embedding.stages[:end], values)
 
-        return embedding.rows(upstream, params, "fit")
+        return embedding.rows(upstream, "fit")
 
     def _bank(self, params: AnyParams, runner: Runner) -> tuple[Tensor, Tensor, float]:
         """Vectors (M, D) of the bank, the number (M,) of the picture that each comes from, and the covering radius."""

@@ -115,7 +115,7 @@ def selection_chain(embedding: Embedding, params: MemoryBankParams) -> Chain:
 
 def _projected_stage(embedding: Embedding) -> Stage:
     def compute(upstream: Upstream, params: ParamView, source: Split) -> Chunk:
-        rows = embedding.rows(upstream, params, "fit")
+        rows = embedding.rows(upstream, "fit")
         return {"fit": project(rows, projection_matrix(params.projection, *rows.shape, params.coreset_seed))}
 
     return Stage("projected", 1, ("projection", "coreset_seed", *embedding.reads), compute)
@@ -123,7 +123,7 @@ def _projected_stage(embedding: Embedding) -> Stage:
 
 def _picks_stage(embedding: Embedding, rung: Rung, projected: bool) -> Stage:
     def compute(upstream: Upstream, params: ParamView, source: Split) -> Chunk:
-        rows = Rows.of(upstream("projected").array("fit")) if projected else embedding.rows(upstream, params, "fit")
+        rows = Rows.of(upstream("projected").array("fit")) if projected else embedding.rows(upstream, "fit")
         count = rung.count(len(rows), params)
         if params.coreset == "random":
             return {"picks": random_order(len(rows), params.coreset_seed)[:count]}
@@ -145,7 +145,7 @@ def _nearest_stage(embedding: Embedding, rung: Rung | None) -> Stage:
 
     @torch.inference_mode()
     def compute(upstream: Upstream, params: ParamView, source: Split) -> Chunk:
-        queries, bank = (embedding.rows(upstream, params, role) for role in ("query", "fit"))
+        queries, bank = (embedding.rows(upstream, role) for role in ("query", "fit"))
         initial, offset = None, 0
         if rung is not None:
             picks = upstream(rung.stage("picks")).array("picks")
@@ -169,7 +169,7 @@ def _reweighted_stage(embedding: Embedding, rung: Rung | None) -> Stage:
         if len(source.query) == 0:
             return {}
         found = Neighbours(*(torch.tensor(upstream().array(name)) for name in ("distances", "indices")))
-        queries, bank = (embedding.rows(upstream, params, role) for role in ("query", "fit"))
+        queries, bank = (embedding.rows(upstream, role) for role in ("query", "fit"))
         if rung is not None:
             bank = Rows.of(bank.take(upstream(rung.stage("picks")).array("picks")))
         highest = highest_cells(found.distances.reshape(len(source.query), -1))

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 
 import torch
 
-from subband.banks import Rows
 from subband.data import Split
 from subband.methods.features import IMAGES
 from subband.methods.memorybank.embedding import LEVELS, Embedding, level_batches
@@ -37,15 +36,11 @@ def _averages(upstream: Upstream, params: ParamView, source: Split) -> Iterator[
         yield {role: averaged_features(maps).flatten(2).transpose(1, 2).contiguous().numpy()}
 
 
-PATCHES = Stage("patches", 1, ("patch", "pooled", "target"), _patches)
-AVERAGES = Stage("averages", 1, (), _averages)
+PATCHES = Stage("patches", 1, ("patch", "pooled", "target"), _patches, per_picture=True)
+AVERAGES = Stage("averages", 1, (), _averages, per_picture=True)
 
 
 def embedding(params: PatchCoreParams) -> Embedding:
     """The stages of these params, and where their vectors lie."""
     last = PATCHES if params.features == "patches" else AVERAGES
-
-    def rows(upstream: Upstream, view: ParamView, role: str) -> Rows:
-        return Rows([list(upstream(last.name).batches(role))])
-
-    return Embedding((IMAGES, LEVELS, last), (), rows)
+    return Embedding((IMAGES, LEVELS, last), (last.name,))

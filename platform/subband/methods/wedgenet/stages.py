@@ -16,12 +16,12 @@ Shapes: n pictures, P = h * w cells, C2 and C3 channels of the two levels.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from subband.banks import Rows
 from subband.data import Split
 from subband.methods.features import FEATURE_BATCH, IMAGES, ROLES, in_batches
 from subband.methods.memorybank.embedding import LEVELS, Embedding, level_batches
@@ -32,7 +32,7 @@ from subband.methods.wedgenet.network import gated_features, saliency, semantic_
 from subband.methods.wedgenet.params import WedgeNetParams
 from subband.methods.wedgenet.scope import Extremes, Scope
 from subband.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
-from subband.stages import Chunk, ParamView, Stage, Upstream
+from subband.stages import Chain, Chunk, ParamView, Stage, Upstream
 
 
 def _scoped(params: ParamView) -> Iterator[tuple[str, Scope, int]]:
@@ -86,19 +86,15 @@ def _ungated(upstream: Upstream, params: ParamView, source: Split) -> Iterator[C
 
 
 _SCOPE_READS = ("scope", "scope_batch", "border")
-SEMANTIC = Stage("semantic", 1, _SCOPE_READS, _semantic)
-GATED = Stage("gated", 1, ("wavelet", "encoder_seed", "encoder_init", *_SCOPE_READS), _gated)
-UNGATED = Stage("ungated", 1, ("border",), _ungated)
+SEMANTIC = Stage("semantic", 1, _SCOPE_READS, _semantic, per_picture=True)
+GATED = Stage("gated", 1, ("wavelet", "encoder_seed", "encoder_init", *_SCOPE_READS), _gated, per_picture=True)
+UNGATED = Stage("ungated", 1, ("border",), _ungated, per_picture=True)
 
 
 def embedding(params: WedgeNetParams) -> Embedding:
     """The stages of these params, and how their results become vectors of C2 + C3 (+ C2 with the semantic block) numbers."""
     last = GATED if params.gate else UNGATED
-
-    def rows(upstream: Upstream, view: ParamView, role: str) -> Rows:
-        parts = [list(upstream(last.name).batches(role))]
-        if view.semantic:
-            parts.append(list(upstream("semantic").batches(role)))
-        return Rows(parts)
-
-    return Embedding((IMAGES, LEVELS, SEMANTIC, last), ("semantic",), rows)
+    stages: Chain = (IMAGES, LEVELS, SEMANTIC, last)
+    if params.scope == "batch":  # a picture's vectors depend on the others of its batch
+        stages = (IMAGES, LEVELS, *(replace(stage, per_picture=False) for stage in (SEMANTIC, last)))
+    return Embedding(stages, (last.name, *(("semantic",) if params.semantic else ())), ("semantic",))

@@ -54,6 +54,10 @@ class WEPaDiM:
         detector.calibration = Calibration.at_fpr(good_scores.tolist(), 0.01, estimate=LEAVE_ONE_OUT)
         return Fitted(detector, good_scores, LEAVE_ONE_OUT)
 
+    def read_by_fit(self, params: WEPaDiMParams) -> tuple[tuple[Chain, WEPaDiMParams], ...]:
+        """The features."""
+        return (((IMAGES, FEATURES), params),)
+
     @torch.inference_mode()
     def _fitted(self, params: WEPaDiMParams, runner: Runner) -> tuple[WEPaDiMDetector, Tensor]:
         """The detector, and (N, P) left-out squared distances of the training pictures."""

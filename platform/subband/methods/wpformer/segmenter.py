@@ -44,6 +44,7 @@ class WPFormerSegmenter(Detector):
     """
 
     frozen: ClassVar[tuple[str, ...]] = ()
+    task = "segmentation"
 
     def __init__(
         self, params: WPFormerParams, network: WPFormer, calibration: Calibration, about: Mapping[str, Any]

@@ -1,0 +1,289 @@
+"""Fits of one method to categories: pictures on N workers, then each fit, its proof, and MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from subband.tuning import cluster  # isort: skip  # first: it settles what Ray reads when it is imported
+
+from subband.analysis.running import Analysis
+from subband.data import Category, Dataset, Split, fingerprint_dataset
+from subband.errors import SubbandError
+from subband.evaluation import CategoryBench
+from subband.home import home
+from subband.methods import StagedMethod, make_params, staged_method
+from subband.stages import Store
+from subband.tracking import DatasetInfo, ReportFile, TrackingTarget, log_report, register_champion, resolve_tracking
+from subband.training.fit import share_pictures
+from subband.training.fit_settings import FitSettings
+from subband.training.group import worker_share
+from subband.tuning.champion import ChampionReport, Winner, build_champion, champion_split
+from subband.tuning.finish import whole_uri
+
+SMOKE_PARAMS = {"backbone": "resnet18", "image_size": 64}
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """Fits, decided and checked.
+
+    Attributes:
+        settings: as given.
+        method: what is fitted.
+        params: its params.
+        dataset: opened.
+        categories: that are fitted to.
+        folder: of the results.
+        target: MLflow's.
+        decisions: (what, choice, reason) lines for the person and for MLflow.
+    """
+
+    settings: FitSettings
+    method: StagedMethod
+    params: BaseModel
+    dataset: Dataset
+    categories: tuple[Category, ...]
+    folder: Path
+    target: TrackingTarget
+    decisions: tuple[tuple[str, str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return self.folder.name
+
+
+@dataclass
+class FitResult:
+    """What fits left.
+
+    Attributes:
+        rows: one a category, of numbers by name.
+        detectors: reports of the proven detectors.
+        registered: names and versions in MLflow's registry.
+        problems: what failed; the rest stands.
+        run_id: in MLflow, or None if it was not logged.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    detectors: list[ChampionReport] = field(default_factory=list)
+    registered: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    run_id: str | None = None
+
+
+def make_fit_plan(name: str, values: Mapping[str, Any], settings: FitSettings) -> FitPlan:
+    """Resolve and check everything before anything is started or written.
+
+    Args:
+        name: of the method.
+        values: params that the user gave.
+        settings: the rest.
+
+    Raises:
+        ParamsError: a param or setting is illegal.
+        DataError: no such dataset or category.
+    """
+    method, dataset = staged_method(name), settings.dataset()
+    decisions: list[tuple[str, str, str]] = []
+    given = dict(values)
+    if settings.smoke:
+        given = {key: value for key, value in SMOKE_PARAMS.items() if key in method.params_type.model_fields} | given
+        decisions.append(("smoke", "on", "few small pictures: checks the path, says nothing about quality"))
+    if "weights" in method.params_type.model_fields and "weights" not in given and dataset.uri.startswith("synthetic:"):
+        given["weights"] = "random:0"
+        decisions.append(
+            ("weights", "random:0", "the embedded demo needs no download; give --weights pretrained for real use")
+        )
+    params = make_params(method, given)
+    names = dataset.categories if settings.category is None else (settings.category,)
+    categories = tuple(dataset.category(each) for each in names)
+    for category in categories:
+        method.chain(params, len(category.train), len(category.test or category.train))
+    run = settings.name or f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+    folder = (settings.out or home() / "fits" / run).expanduser().absolute()
+    target = resolve_tracking(settings.tracking_uri, home())
+    decisions.append(("tracking", target.uri, target.reason))
+    return FitPlan(settings, method, params, dataset, categories, folder, target, tuple(decisions))
+
+
+def run_fits(plan: FitPlan, say: Say) -> FitResult:
+    """Fit every category, prove each saved detector, and log.
+
+    Detectors lie in ``champions/CATEGORY``; the table and figures in ``report/``. A category that fails is a problem, and the rest
+    goes on.
+
+    Args:
+        plan: from `make_fit_plan`.
+        say: called with one line for the person at every step.
+
+    Raises:
+        SubbandError: the workers could not compute their shares, or every category failed.
+        KeyboardInterrupt: interrupted; what was computed and proven stays.
+    """
+    for what, choice, why in plan.decisions:
+        say(f"{what}: {choice} ({why})")
+    store, result = plan.settings.source().store(), FitResult()
+    with _made(plan.folder), Analysis(plan.folder / "report", say=say) as report:
+        seconds = _share(plan, store, say)
+        failures: list[SubbandError] = []
+        for category in plan.categories:
+            try:
+                row = _fit(plan, category, store, report, result, say)
+            except SubbandError as error:
+                failures.append(error)
+                report.problem(f"{category.name}: {error}")
+                continue
+            result.rows.append({"category": category.name, "pictures_seconds": seconds.get(category.name, 0.0), **row})
+        if not result.rows:
+            raise failures[0]
+        result.problems = report.findings.problems
+        report.table("fits", result.rows)
+        report.publish(_report_file(plan, result).model_dump(mode="json"))
+    _track(plan, result)
+    return result
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Leave no empty folder behind."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
+
+
+def _share(plan: FitPlan, store: Store, say: Say) -> dict[str, float]:
+    """Seconds by category of the pictures' own stages."""
+    settings, seconds = plan.settings, dict[str, float]()
+    share: dict[str, Any] = {}
+    if settings.workers > 1:
+        where, why = cluster.connect()
+        say(f"ray: {where} ({why})")
+        found = worker_share(settings.workers, settings.device, settings.cpus_per_worker)
+        say(f"workers: {settings.workers} with {found.words} each ({found.reason})")
+        share = {"use_gpu": found.gpu, "cpus_per_worker": found.cpus, "max_failures": settings.max_failures}
+
+    def heard(message: Mapping[str, Any]) -> None:
+        seconds[message["split"]] = message["seconds"]
+        say(f"{message['split']}: pictures done in {message['seconds']:.1f} s")
+
+    splits: dict[str, Split] = {category.name: champion_split(category) for category in plan.categories}
+    started = time.perf_counter()
+    share_pictures(plan.method, plan.params, splits, store, workers=settings.workers, on_message=heard, **share)
+    if seconds:
+        say(f"pictures: {time.perf_counter() - started:.1f} s in all, {sum(seconds.values()):.1f} s of them at work")
+    else:
+        say("pictures: all of this was in the store")
+    return seconds
+
+
+def _fit(
+    plan: FitPlan, category: Category, store: Store, report: Analysis, result: FitResult, say: Say
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    found = build_champion(
+        Winner(
+            method=plan.method,
+            params=plan.params,
+            category=category,
+            reported=None,
+            fpr=plan.settings.fpr,
+            about={
+                "dataset": plan.dataset.name,
+                "data": plan.dataset.uri,
+                "selection": "none: these params were given",
+                "fit": plan.name,
+            },
+        ),
+        store,
+        plan.folder / "champions" / category.name,
+        report.path("figures"),
+    )
+    seconds = time.perf_counter() - started
+    say(f"{category.name}: fitted, saved and checked in {seconds:.1f} s")
+    result.detectors.append(found)
+    report.table(f"scores-{category.name}", found.scores)
+    metrics: Mapping[str, float] = {}
+    if category.test:
+        evaluation = CategoryBench(category, "test", 0, store).evaluate(plan.method, plan.params)
+        metrics = evaluation.report
+        report.note(*(f"{category.name}: {note}" for note in evaluation.notes))
+    return {
+        "fit_seconds": seconds,
+        "training_pictures": len(category.train),
+        "threshold": found.threshold,
+        "false_alarms": found.false_alarms,
+        "detected": found.detected,
+        "parity": found.parity,
+        **metrics,
+    }
+
+
+def _report_file(plan: FitPlan, result: FitResult) -> ReportFile:
+    return ReportFile(
+        experiment=plan.settings.experiment or f"{plan.method.name}/{plan.dataset.name}",
+        run_name=plan.name,
+        dataset=DatasetInfo(
+            name=plan.dataset.name,
+            digest=fingerprint_dataset(plan.dataset),
+            source=plan.dataset.uri,
+            categories=tuple(category.name for category in plan.categories),
+        ),
+        params={
+            **plan.params.model_dump(mode="json"),
+            "workers": plan.settings.workers,
+            "fpr": plan.settings.fpr,
+        },
+        points=[
+            (f"{row['category']}.{name}", float(value), 0)
+            for row in result.rows
+            for name, value in row.items()
+            if isinstance(value, float | int)
+        ],
+        tags={
+            "role": "fit",
+            "method": plan.method.name,
+            "selection": "none: all labelled test pictures report, nothing is chosen",
+            "problems": "\n".join(result.problems) or "none",
+            **{f"decision.{what}": f"{choice} ({why})" for what, choice, why in plan.decisions},
+        },
+        tracking_uri=plan.target.uri,
+        artifact_root=plan.target.artifact_root,
+    )
+
+
+def _track(plan: FitPlan, result: FitResult) -> None:
+    """Log, and register if that was asked for; what MLflow refuses is a problem and loses nothing."""
+    try:
+        result.run_id = log_report(plan.folder / "report").run_id
+    except SubbandError as error:
+        result.problems.append(f"{error}; log it later: python -m subband.tracking push {plan.folder / 'report'}")
+    for found in result.detectors if plan.settings.register_model else ():
+        prefix = "smoke-" if plan.settings.smoke else ""
+        tags = {
+            "method": plan.method.name,
+            "dataset": plan.dataset.name,
+            "data": whole_uri(plan.dataset.uri),
+            "category": found.category,
+            "selection": "none",
+            "parity": f"{found.parity:.2e}",
+            "threshold": f"{found.threshold:.6g}",
+        }
+        model = f"{prefix}{plan.method.name}-{plan.dataset.name}-{found.category}"
+        try:
+            champion = register_champion(found.folder, model, tags, target=plan.target, run_id=result.run_id)
+        except SubbandError as error:
+            result.problems.append(f"{found.category}: saved in {found.folder} but not registered: {error}")
+            continue
+        result.registered.append(f"{champion.name} version {champion.version}")
