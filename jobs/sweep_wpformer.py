@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Search WPFormer's learning rate, channels, attentions and input size; every trial is a training, the winner's model is registered.
+"""Search WPFormer's learning rate, channels, attentions and input size; every trial is a training, the winner is registered.
 
 - this machine, embedded data: `python jobs/sweep_wpformer.py --epochs 9 --image-size 64 96 --trials 6`
 - your own pictures and masks: `python jobs/sweep_wpformer.py --data pairs:/data/cracks --recipe crackseg9k --trials 24`

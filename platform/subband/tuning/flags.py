@@ -41,6 +41,7 @@ def parse(
         **{
             name: (several(field), Field((), description=field.description))
             for name, field in params_model.model_fields.items()
+            if name not in SweepSettings.model_fields  # the seed of a sweep is that of its trainings
         },
     )
     axes_model.__doc__ = f"Params of {space.method}: one value fixes a param, several values are searched."

@@ -150,7 +150,7 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
     trained = trained_method(space.method) if is_trained(space.method) else None
     if trained is not None:
         settings, recipe = recipe_values(trained, settings, space.embedded_recipe, decisions)
-        base = {**recipe, **base}
+        base = {"seed": settings.seed, **recipe, **base}
     else:
         refuse_training_settings(space.method, settings)
     if "weights" in method.params_type.model_fields and not {"weights"} & {*axes, *base}:

@@ -54,7 +54,7 @@ class SweepSettings(BaseModel):
         "for searches with one objective over four or more of them; exact grids are always finished.",
     )
     fpr: float = Field(0.05, gt=0, lt=1, description="Share of good pictures that the champion may call defective.")
-    seed: int = Field(0, ge=0, description="Seed of the search and of the splits.")
+    seed: int = Field(0, ge=0, description="Seed of the search, of the splits and of trainings.")
     workers: int | None = Field(
         None,
         ge=1,
