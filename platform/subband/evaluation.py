@@ -29,7 +29,7 @@ from subband.data import (
 )
 from subband.errors import UndefinedMetricError
 from subband.methods.base import StagedMethod
-from subband.metrics import OBJECTIVES, Regions, image_metrics, label_regions, pixel_metrics
+from subband.metrics import Regions, image_metrics, label_regions, pixel_metrics
 from subband.stages import Chunk, Runner, Stage, Store, Upstream
 
 PRO_LIMITS = (0.3, 0.05)
@@ -201,6 +201,5 @@ def mean_metrics(per_category: Sequence[Mapping[str, float]]) -> dict[str, float
     """Unweighted mean of every metric and cost over the categories in which it is defined."""
     return {
         name: float(np.mean([metrics[name] for metrics in per_category if name in metrics]))
-        for name in OBJECTIVES
-        if any(name in metrics for metrics in per_category)
+        for name in dict.fromkeys(name for metrics in per_category for name in metrics)
     }

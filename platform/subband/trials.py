@@ -24,16 +24,18 @@ class TrialRecord(BaseModel):
         number: order of completion, from 0.
         params: the method's full params, as plain values.
         searched: names of the params that the search space varies.
-        status: ``complete`` (all categories), ``stopped`` (early, after some categories) or ``failed``.
-        choose: mean over the evaluated categories of the metrics that selection may look at.
+        status: ``complete`` (all categories, or all epochs), ``stopped`` (early) or ``failed``.
+        choose: mean over the evaluated categories of the metrics that selection may look at; of a trained method, those of the
+            validation examples after its best epoch.
         report: mean over the evaluated categories of the metrics on samples that selection did not look at
             (the same as ``choose`` under ``selection="test"``; empty where there are no labelled test samples). Costs, which
             need no labels, stand in both.
-        categories: per category, ``{"choose": {...}, "report": {...}}``.
+        categories: per category, ``{"choose": {...}, "report": {...}}``; of a trained method, its test sets.
         timings: seconds by stage name, plus ``stages`` (their sum), ``costs`` (building and timing detectors, where an objective
             is a cost) and ``trial`` (all of it).
         notes: what a reader must know (undefined metrics, masks that vanished, ...).
         error: the failure's message, for ``failed``.
+        model: folder of a trained method's saved model, below the sweep's; kept for the winner so far and the Pareto front.
     """
 
     # An undefined metric is NaN, which JSON would otherwise turn into null, and null could not be read again.
@@ -50,6 +52,7 @@ class TrialRecord(BaseModel):
     timings: dict[str, float] = {}
     notes: tuple[str, ...] = ()
     error: str | None = None
+    model: str | None = None
 
 
 def append_record(folder: Path, record: TrialRecord) -> None:

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.local_ray import connect_with_test_methods
+
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     import ray
 
-    from subband.tuning.cluster import connect
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("RAY_ADDRESS", raising=False)
-        connect()
-        yield
-        ray.shutdown()
+    connect_with_test_methods()
+    yield
+    ray.shutdown()

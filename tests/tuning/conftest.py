@@ -13,6 +13,7 @@ from search_spaces.wepadim import SPACE
 from subband.tuning.plan import SweepPlan, make_plan
 from subband.tuning.settings import SweepSettings
 from subband.tuning.sweep import SweepResult, run_sweep
+from tests.local_ray import connect_with_test_methods
 
 TINY = {"image_size": (64,), "grid": (8,), "weights": ("random:0",)}
 
@@ -37,9 +38,7 @@ def sweep_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def local_ray(sweep_home: Path) -> Iterator[None]:
     import ray
 
-    from subband.tuning.cluster import connect
-
-    connect()
+    connect_with_test_methods()
     yield
     ray.shutdown()
 

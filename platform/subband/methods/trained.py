@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -43,12 +43,14 @@ class TrainingSet:
         validation: chooses the checkpoint.
         tests: reported by name, never looked at before the end.
         notes: what a reader must know, for instance which split chooses.
+        selection: ``test`` where the validation examples are a test set too, so that what is reported of it is optimistic.
     """
 
     train: Examples
     validation: Examples
     tests: Mapping[str, Examples] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    selection: Literal["holdout", "test"] = "holdout"
 
 
 class TrainedMethod(Method, Protocol):

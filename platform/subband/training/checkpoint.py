@@ -26,7 +26,7 @@ from subband.training.loop import Training
 
 STATE, BEST, DESCRIPTION = "state.pt", "best.safetensors", "training.json"
 _KEPT = "checkpoint"
-_FREE = (
+CHANGEABLE = (
     "epochs",
     "patience",
     "validate_from",
@@ -36,6 +36,7 @@ _FREE = (
     "accumulation",
     "lr",
     "clip",
+    "ema",
 )
 """Params that a continued training may be given anew."""
 
@@ -71,7 +72,7 @@ def restore_checkpoint(training: Training, folder: Path) -> None:
     if about["method"] != training.method.name:
         raise ModelError(f"{folder} is a checkpoint of {about['method']}, not of {training.method.name}")
     now = training.params.model_dump(mode="json")
-    changed = [name for name, value in about["params"].items() if name not in _FREE and now.get(name) != value]
+    changed = [name for name, value in about["params"].items() if name not in CHANGEABLE and now.get(name) != value]
     if changed:
         raise ModelError(
             f"{folder} was trained with other params: "

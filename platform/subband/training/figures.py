@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from subband.methods import Draw, Examples, load
+from subband.methods import Draw, Examples, TrainedMethod, TrainingSet, load
 from subband.report import gallery, learning_curves
-
-if TYPE_CHECKING:
-    from subband.training.plan import TrainPlan
+from subband.training.loop import PROGRESS, best_epoch
 
 ROWS = 8
-_NOT_QUALITY = ("loss", "learning_rate", "gradient_norm", "seconds", "examples_per_second")
 
 
 def training_figures(
-    plan: TrainPlan, history: Sequence[Mapping[str, float]], best_epoch: int | None, model: Path | None
+    method: TrainedMethod,
+    dataset: str,
+    examples: TrainingSet,
+    history: Sequence[Mapping[str, float]],
+    model: Path | None,
 ) -> dict[str, Figure]:
-    """Figures by name."""
-    chosen_by = plan.method.chosen_by
-    names = [name for name in dict.fromkeys(name for row in history for name in row) if name not in _NOT_QUALITY]
+    """Figures by name.
+
+    Args:
+        method: that was trained.
+        dataset: name of its data.
+        examples: of the training.
+        history: metrics of every epoch.
+        model: folder of the saved model; without one there are no galleries.
+    """
+    chosen_by = method.chosen_by
+    names = [name for name in dict.fromkeys(name for row in history for name in row) if name not in PROGRESS]
     shown = [chosen_by, *(name for name in names if name != chosen_by)][:6]
-    title = f"{plan.method.name} on {plan.dataset.name}"
-    figures = {"learning-curves": learning_curves(history, shown, best_epoch, title, "; ".join(plan.examples.notes))}
-    parts = plan.examples.tests or {"validation": plan.examples.validation}
+    title = f"{method.name} on {dataset}"
+    best = best_epoch(history, chosen_by)
+    figures = {"learning-curves": learning_curves(history, shown, best, title, "; ".join(examples.notes))}
+    parts = examples.tests or {"validation": examples.validation}
     if model is None:
         return figures
-    for name, examples in parts.items():
-        if "masks" in examples[Draw(0)]:
-            figures[f"gallery-{name}"] = _gallery(model, examples, f"{title}: {name}")
+    for name, part in parts.items():
+        if "masks" in part[Draw(0)]:
+            figures[f"gallery-{name}"] = _gallery(model, part, f"{title}: {name}")
     return figures
 
 

@@ -19,8 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from subband.training.group import Message, run_on_workers, send  # isort: skip  # first: it settles what Ray reads
-
+from subband.training.group import run_on_workers, send  # isort: skip  # first: it settles what Ray reads
 from ray import train
 from ray.train.collective import barrier, broadcast_from_rank_zero
 
@@ -31,6 +30,7 @@ from subband.evaluation import split_runner
 from subband.methods import Fitted, StagedMethod, divided_chains, make_params, staged_method
 from subband.methods.features import FEATURE_BATCH
 from subband.stages import Runner, Store
+from subband.training.messages import Message
 
 RUNS = "groups"
 """Folder in the store for what Ray Train keeps of a run while it lasts."""

@@ -18,7 +18,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,9 +36,9 @@ from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from subband.errors import ClusterError, ParamsError, SubbandError
+from subband.training.messages import Mailbox, Message
 
 Function = Callable[[dict[str, Any]], Any]
-Message = Mapping[str, Any]
 
 STARTS = 10
 """How often a group that does not start within Ray's patience (a minute) is tried again before that is an error."""
@@ -92,7 +92,7 @@ def run_on_workers(
     cluster.connect()
     check_fit(workers, cpus_per_worker, use_gpu)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    messages = ray.remote(_Mailbox).options(num_cpus=0).remote() if on_message else None
+    messages = ray.remote(Mailbox).options(num_cpus=0).remote() if on_message else None
 
     def work(given: dict[str, Any]) -> Any:
         return _work(function, given, cpus_per_worker, messages)
@@ -205,20 +205,6 @@ def send(message: Message) -> None:
     if _mailbox is not None and train.get_context().get_world_rank() == 0:
         with contextlib.suppress(ray.exceptions.RayError):
             _mailbox.put.remote(dict(message))
-
-
-class _Mailbox:
-    """Messages on their way from rank 0 to the driver, in an actor."""
-
-    def __init__(self) -> None:
-        self._messages: list[Message] = []
-
-    def put(self, message: Message) -> None:
-        self._messages.append(message)
-
-    def take(self) -> list[Message]:
-        taken, self._messages = self._messages, []
-        return taken
 
 
 _mailbox: Any = None

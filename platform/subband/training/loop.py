@@ -14,7 +14,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,9 @@ from subband.training.order import Place, check_division, loader, micro_batches,
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _CHECK_EVERY_ON_GPU = 50
 
+PROGRESS = ("loss", "learning_rate", "gradient_norm", "seconds", "examples_per_second")
+"""Metrics of an epoch that say how the training went; the others are what the validation gave."""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -54,6 +57,12 @@ class Epoch:
     best: bool = False
     stop: str | None = None
     diverged: bool = False
+
+
+def best_epoch(history: Sequence[Mapping[str, float]], metric: str) -> int | None:
+    """Number, from 1, of the first epoch with the highest value; None where none was validated."""
+    scored = [(row[metric], -number) for number, row in enumerate(history, 1) if metric in row]
+    return -max(scored)[1] if scored else None
 
 
 class Training:

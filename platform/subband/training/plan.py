@@ -99,10 +99,16 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
     sizes = {"training": examples.train, "validation": examples.validation, **examples.tests}
     counts = ", ".join(f"{len(part)} {name}" for name, part in sizes.items())
     decisions.append(("examples", counts, "; ".join(examples.notes) or dataset.uri))
+    return TrainPlan(
+        settings, method, params, dataset, dataset_digest(dataset), examples, folder, resumed, tuple(decisions)
+    )
+
+
+def dataset_digest(dataset: Dataset) -> str:
+    """Fingerprint of all its pictures, labels and masks."""
     categories = [dataset.category(category) for category in dataset.categories]
     samples = dict.fromkeys(sample for category in categories for sample in (*category.train, *category.test))
-    digest = fingerprint(tuple(samples), include_labels=True)
-    return TrainPlan(settings, method, params, dataset, digest, examples, folder, resumed, tuple(decisions))
+    return fingerprint(tuple(samples), include_labels=True)
 
 
 def save_settings(plan: TrainPlan) -> None:

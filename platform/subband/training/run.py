@@ -5,24 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from subband.tuning import cluster  # isort: skip  # first: it settles what Ray reads when it is imported
 
+from matplotlib.figure import Figure
 from ray import train
 
-from subband import __version__
-from subband.errors import ModelError, TrackingError
+from subband.errors import TrackingError
 from subband.home import home
-from subband.methods import Draw, load
-from subband.methods.detector import Detector
 from subband.tracking import (
     DatasetInfo,
     LiveReport,
@@ -33,10 +28,11 @@ from subband.tracking import (
 from subband.training.checkpoint import read_best
 from subband.training.figures import training_figures
 from subband.training.group import run_on_workers, worker_share
+from subband.training.loop import best_epoch
 from subband.training.plan import TrainPlan, save_settings
+from subband.training.proof import finished, save_proven
 from subband.training.worker import train_worker
 
-PARITY = 1e-5
 SAY_EVERY_SECONDS = 5.0
 MODEL, CURVES = "model", "curves.csv"
 
@@ -71,9 +67,7 @@ class TrainResult:
     @property
     def best_epoch(self) -> int | None:
         """Number of the epoch whose weights are kept, from 1."""
-        metric = self.plan.method.chosen_by
-        scored = [(row[metric], -number) for number, row in enumerate(self.history, 1) if metric in row]
-        return -max(scored)[1] if scored else None
+        return best_epoch(self.history, self.plan.method.chosen_by)
 
 
 def run_training(
@@ -148,7 +142,7 @@ def run_training(
         (live.folder / "results.json").write_text(
             json.dumps({"tests": result.tests, "best_epoch": result.best_epoch, "stop": result.stop}, indent=1)
         )
-        for name, figure in training_figures(plan, result.history, result.best_epoch, result.model).items():
+        for name, figure in _figures(plan, result).items():
             figure.savefig(live.folder / f"{name}.png", dpi=110)
     if live.problem:
         result.problems.append(live.problem)
@@ -188,46 +182,19 @@ def _finish(plan: TrainPlan, result: TrainResult, checkpoint: Path) -> None:
     """
     network = plan.method.model(plan.params)
     network.load_state_dict(read_best(checkpoint))
-    best = result.best_epoch
-    assert best is not None
     about = {
         "dataset": plan.dataset.name,
         "data": plan.dataset.uri,
         "training": plan.folder.name,
         "training_fingerprint": plan.digest,
-        "epochs": len(result.history),
-        "best_epoch": best,
-        "chosen_by": f"{plan.method.chosen_by} {result.history[best - 1][plan.method.chosen_by]:.6f}",
-        "notes": list(plan.examples.notes),
-        "subband": __version__,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    detector = plan.method.finish(plan.params, network.eval(), about).eval()
-    unproven, folder = plan.folder / f".{MODEL}.unproven", plan.folder / MODEL
-    shutil.rmtree(unproven, ignore_errors=True)
-    detector.save(unproven)
-    images = _some_images(plan)
-    result.parity = float(np.abs(_answers(load(unproven), images) - _answers(detector, images)).max())
-    if not result.parity <= PARITY:
-        shutil.rmtree(unproven, ignore_errors=True)
-        raise ModelError(
-            f"the model of {plan.folder.name}, loaded afresh, differs from the trained one by {result.parity:.2e} "
-            f"(allowed: {PARITY:.0e}); it was not kept"
-        )
-    shutil.rmtree(folder, ignore_errors=True)
-    unproven.replace(folder)
-    result.model = folder
+    detector = finished(plan.method, plan.params, network, result.history, plan.examples, about)
+    result.parity, _ = save_proven(detector, plan.examples.validation, plan.folder / MODEL)
+    result.model = plan.folder / MODEL
 
 
-def _some_images(plan: TrainPlan, count: int = 4) -> np.ndarray:
-    examples = plan.examples.validation
-    images = [examples[Draw(index)]["images"].numpy() for index in range(min(count, len(examples)))]
-    return np.asarray(np.rint(255 * np.stack(images)), np.uint8)
-
-
-def _answers(detector: Detector, images: np.ndarray) -> np.ndarray:
-    maps, scores = detector.score(images)
-    return np.asarray(np.concatenate([maps.ravel(), scores.ravel()]))
+def _figures(plan: TrainPlan, result: TrainResult) -> dict[str, Figure]:
+    return training_figures(plan.method, plan.dataset.name, plan.examples, result.history, result.model)
 
 
 def _write_curves(history: list[dict[str, float]], path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ from subband.training.loop import Training
 from subband.training.order import Place
 
 
-def train_worker(config: dict[str, Any]) -> dict[str, Any]:
+def train_worker(config: dict[str, Any], go_on: Callable[[Training], bool] = lambda training: True) -> dict[str, Any]:
     """Train on this worker.
 
     Args:
-        config: ``method``, ``params``, ``data`` (URI) and ``loaders``.
+        config: ``method``, ``params``, ``data`` (URI) and ``loaders``; ``start``, the folder of a checkpoint to begin from, may be
+            left out.
+        go_on: asked on every worker after every epoch that is not the last; all must hear the same.
 
     Returns:
         ``tests``: by name, the metrics of the best weights on the test examples; ``history``: metrics of every epoch; ``stop``: why
-        it ended early, or None; ``diverged``.
+        it ended early, or None; ``diverged``. Of a training that did not go on, ``tests`` is empty.
     """
     context = ray.train.get_context()
     place = Place(
@@ -39,12 +42,25 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
         with before.as_directory() as folder:
             restore_checkpoint(training, Path(folder))
         send({"restored": training.epoch})
+    elif config.get("start"):
+        restore_checkpoint(training, Path(config["start"]))
     stop, diverged = None, False
     for epoch in training.run():
         stop, diverged = epoch.stop, epoch.diverged
         if not diverged:
             _report(training, dict(epoch.metrics))
-        send({"epoch": epoch.number, "metrics": dict(epoch.metrics), "best": epoch.best, "stop": stop})
+        send(
+            {
+                "epoch": epoch.number,
+                "metrics": dict(epoch.metrics),
+                "best": epoch.best,
+                "stop": stop,
+                "diverged": diverged,
+                "checkpoint": _latest(),
+            }
+        )
+        if stop is None and epoch.number < params.epochs and not go_on(training):
+            return {"tests": {}, "history": training.history, "stop": None, "diverged": False}
     if diverged:
         return {"tests": {}, "history": training.history, "stop": stop, "diverged": True}
     training.use_best()
@@ -64,3 +80,9 @@ def _report(training: Training, metrics: dict[str, float]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_checkpoint(training, Path(folder))
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def _latest() -> str | None:
+    """Folder of the last checkpoint that was reported."""
+    checkpoint = ray.train.get_checkpoint()
+    return None if checkpoint is None else str(checkpoint.path)

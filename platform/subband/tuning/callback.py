@@ -28,7 +28,6 @@ class TrialEnds(tune.Callback):
         first_number: number of the first record (not 0 when a sweep resumes).
         base: the params that do not vary.
         searched: names of the params that vary.
-        categories: how many categories a complete trial has.
         hand_on: called with each record after it is safe in the ledger.
 
     Attributes:
@@ -41,14 +40,12 @@ class TrialEnds(tune.Callback):
         first_number: int,
         base: dict[str, Any],
         searched: tuple[str, ...],
-        categories: int,
         hand_on: Callable[[TrialRecord], None],
     ) -> None:
         self._folder = folder
         self._number = first_number
         self._base = base
         self._searched = searched
-        self._categories = categories
         self._hand_on = hand_on
         self._ended: set[str] = set()
         self._unwritten: list[TrialRecord] = []
@@ -64,8 +61,7 @@ class TrialEnds(tune.Callback):
         if result.get("failure") is not None:
             self._end(trial, status="failed", error=result["failure"])
         elif "record" in result:
-            done = len(result["record"]["categories"]) == self._categories
-            self._end(trial, status="complete" if done else "stopped", **_plain(result["record"]))
+            self._end(trial, status="complete" if result["complete"] else "stopped", **_plain(result["record"]))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial raised something that nobody expected, or its worker died."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from subband.tuning.champion import ChampionReport, Winner, build_champion
 from subband.tuning.plan import SweepPlan
 from subband.tuning.result import SweepResult
 from subband.tuning.trainable import TrialPlan
+from subband.tuning.trained_champion import trained_champion
 
 
 def finish(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog, say: Callable[[str], None]) -> None:
@@ -41,19 +42,17 @@ def finish(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog, say: C
     plan = result.plan
     if not plan.settings.register_champion:
         return
-    say(f"champion: refitting on all good pictures of {len(plan.dataset.categories)} categories")
-    for task, name in _champion_tasks(plan, chosen).items():
-        try:
-            report = ray.get(task)
-        except ray.exceptions.RayError as error:  # the task's own error, or the death of its worker
-            result.problems.append(f"{name}: no champion was registered: {getattr(error, 'cause', None) or error}")
-            continue
+    for report in _trained(result, chosen) if plan.trained else _refitted(result, chosen, say):
+        name = report.category
         result.champions.append(report)
         for title, path in report.figures.items():
             sweep_log.log_figure(title, path)
-        sweep_log.log_table(f"scores-{name}", report.scores)
+        if report.scores:
+            sweep_log.log_table(f"scores-{name}", report.scores)
         # A smoke run must never take the place of a real champion.
-        model = f"{'smoke-' if plan.settings.smoke else ''}{plan.method.name}-{plan.dataset.name}-{name}"
+        model = f"{'smoke-' if plan.settings.smoke else ''}{plan.method.name}-{plan.dataset.name}"
+        if not plan.trained:
+            model = f"{model}-{name}"
         try:
             # A server that never answered the trials is not waited for again and again: `push` registers later.
             patience = 120.0 if sweep_log.run_id is not None else 5.0
@@ -66,13 +65,33 @@ def finish(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog, say: C
             say(f"{name}: {model} is another dataset's champion; this one is {done.name}")
 
 
+def _trained(result: SweepResult, chosen: TrialRecord) -> Iterator[ChampionReport]:
+    try:
+        yield trained_champion(result.plan, chosen)
+    except SubbandError as error:
+        result.problems.append(f"no champion was registered: {error}")
+
+
+def _refitted(result: SweepResult, chosen: TrialRecord, say: Callable[[str], None]) -> Iterator[ChampionReport]:
+    """The champions of all categories, as they become ready."""
+    say(f"champion: refitting on all good pictures of {len(result.plan.dataset.categories)} categories")
+    for task, name in _champion_tasks(result.plan, chosen).items():
+        try:
+            yield ray.get(task)
+        except ray.exceptions.RayError as error:  # the task's own error, or the death of its worker
+            result.problems.append(f"{name}: no champion was registered: {getattr(error, 'cause', None) or error}")
+
+
 def _log_figures(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog) -> None:
     first, *others = result.plan.settings.objective
     # Costs are reported even where there are no labels to report on; the bars show metrics.
     source: Source = "report" if set(chosen.report) - set(COSTS) else "choose"
-    figures: dict[str, Callable[[], Figure]] = {
-        "champion-per-category": lambda: champion_per_category(chosen, source=source),
-    }
+    figures: dict[str, Callable[[], Figure]] = {}
+    if not result.plan.trained:
+        figures["champion-per-category"] = lambda: champion_per_category(chosen, source=source)
+    elif chosen.categories:
+        shown = [name for name in result.plan.settings.objective if name not in COSTS][:6]
+        figures["champion-per-test-set"] = lambda: champion_per_category(chosen, shown)
     if searched_names(result.records):
         figures["parallel-coordinates"] = lambda: parallel_coordinates(result.records, first)
         figures["importance"] = lambda: importance(result.records, first)
@@ -131,7 +150,8 @@ def _champion_task(plan: TrialPlan, params: dict[str, Any], name: str, folder: s
 
 
 def _tags(plan: SweepPlan, chosen: TrialRecord, report: ChampionReport) -> dict[str, str]:
-    metrics = {name: f"{value:.6f}" for name, value in chosen.categories[report.category]["choose"].items()}
+    seen = chosen.choose if plan.trained else chosen.categories[report.category]["choose"]
+    metrics = {name: f"{value:.6f}" for name, value in seen.items()}
     return {
         "method": plan.method.name,
         "dataset": plan.dataset.name,

@@ -11,7 +11,7 @@ from pydantic import Field, create_model
 
 from subband.methods import get_method
 from subband.methods.registry import validated
-from subband.tuning.settings import SweepSettings
+from subband.tuning.settings import SweepSettings, default_settings
 from subband.tuning.space import Space
 
 
@@ -41,13 +41,15 @@ def parse(
         **{
             name: (several(field), Field((), description=field.description))
             for name, field in params_model.model_fields.items()
+            if name not in SweepSettings.model_fields  # the seed of a sweep is that of its trainings
         },
     )
     axes_model.__doc__ = f"Params of {space.method}: one value fixes a param, several values are searched."
+    defaults = default_settings(space.method)
     settings_model: Any = create_model(  # type: ignore[call-overload]
         "Settings",
         **{
-            name: (field.annotation, Field(field.get_default(), description=field.description))
+            name: (field.annotation, Field(getattr(defaults, name), description=field.description))
             for name, field in SweepSettings.model_fields.items()
         },
     )

@@ -16,14 +16,22 @@ import optuna
 from subband.data import Dataset, Selection, fingerprint, open_dataset, split_category
 from subband.errors import DataError, ParamsError, unknown_name
 from subband.home import home
-from subband.methods import StagedMethod, make_params, staged_method
+from subband.methods import Method, get_method, is_trained, make_params, trained_method
 from subband.metrics import METRICS, SEGMENTATION_METRICS
+from subband.training.plan import dataset_digest
 from subband.trials import TrialRecord
-from subband.tuning.settings import SweepSettings
+from subband.tuning.settings import SweepSettings, default_settings
 from subband.tuning.space import NarrowedSearch, Point, Preset, Space, product
+from subband.tuning.training_plan import (
+    PERTURBED,
+    RACING_NEEDS,
+    check_training,
+    early_stopping,
+    recipe_values,
+    refuse_training_settings,
+)
 
 SETTINGS_NAME = "settings.json"
-RACING_NEEDS = 4
 LEARNT_FROM_AT_LEAST = 2
 _BRANCH_DRAWS = 64
 _GIVEN_ANEW = {"resume", "trials", "minutes", "workers", "tracking_uri", "store", "store_gb", "top"}
@@ -45,13 +53,13 @@ class SweepPlan:
         categories: its categories, those first that can choose.
         folder: of the sweep.
         resumed: whether the folder has results already.
-        racing: whether poor trials stop after a few categories.
+        racing: whether poor trials stop after a few categories or epochs.
         decisions: (what, choice, reason) lines for the person and for MLflow.
     """
 
     settings: SweepSettings
     space: Space
-    method: StagedMethod
+    method: Method
     axes: Mapping[str, tuple[Any, ...]]
     base: dict[str, Any]
     dataset: Dataset
@@ -61,6 +69,11 @@ class SweepPlan:
     resumed: bool
     racing: bool
     decisions: tuple[tuple[str, str, str], ...]
+
+    @property
+    def trained(self) -> bool:
+        """Whether its trials train weights, instead of recombining stored stages."""
+        return is_trained(self.method.name)
 
     @property
     def preset(self) -> Preset | None:
@@ -80,7 +93,7 @@ class SweepPlan:
     @property
     def searched(self) -> tuple[str, ...]:
         """Names of the params that a search varies; empty if every one of them was given one value."""
-        return _searched(self.space, self.axes)
+        return _searched(self.space, self.axes, self.settings)
 
     def points(self, round_number: int, records: Sequence[TrialRecord]) -> list[Point]:
         """Points of one round of the preset, validated, with values in the method's own spelling.
@@ -123,8 +136,8 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
     """
     folder, resumed = _folder(space, settings)
     if resumed:
-        settings, axes = _saved(folder, settings, axes)
-    method = staged_method(space.method)
+        settings, axes = _saved(space.method, folder, settings, axes)
+    method = get_method(space.method)
     decisions: list[tuple[str, str, str]] = []
     axes = {name: tuple(values) for name, values in axes.items() if values}
     if settings.smoke:
@@ -134,8 +147,14 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
     base = {name: values[0] for name, values in axes.items() if len(values) == 1}
     if settings.preset is not None:
         base = {**space.preset(settings.preset).base, **base}
-    if "weights" in method.params_type.model_fields and "weights" not in axes:
-        if dataset.uri.startswith("synthetic:"):
+    trained = trained_method(space.method) if is_trained(space.method) else None
+    if trained is not None:
+        settings, recipe = recipe_values(trained, settings, space.embedded_recipe, decisions)
+        base = {"seed": settings.seed, **recipe, **base}
+    else:
+        refuse_training_settings(space.method, settings)
+    if "weights" in method.params_type.model_fields and not {"weights"} & {*axes, *base}:
+        if dataset.uri.startswith("synthetic"):
             base["weights"] = "random:0"
             decisions.append(
                 (
@@ -157,11 +176,17 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         # In the method's own spelling (HL+LL is LL+HL), so that equal values are seen to be equal.
         spelt = (make_params(method, {**base, name: value}).model_dump(mode="json")[name] for value in values)
         axes[name] = tuple(dict.fromkeys(spelt))
-    if settings.preset is None and settings.search != "grid" and not _searched(space, axes) and settings.trials > 1:
+    searched = _searched(space, axes, settings)
+    if settings.preset is None and settings.search != "grid" and not searched and settings.trials > 1:
         settings = settings.model_copy(update={"trials": 1})
         decisions.append(("trials", "1", "every searched param has one value, so there is one configuration"))
-    plan_racing = _racing(settings, len(dataset.categories), decisions)
-    digest, categories = _check_data(dataset, settings, decisions)
+    if trained is not None:
+        settings = check_training(trained, base, axes, dataset, settings, decisions)
+        racing = early_stopping(trained, base, axes, settings, decisions)
+        digest, categories = dataset_digest(dataset), dataset.categories
+    else:
+        racing = _racing(settings, len(dataset.categories), decisions)
+        digest, categories = _check_data(dataset, settings, decisions)
     plan = SweepPlan(
         settings=settings,
         space=space,
@@ -173,7 +198,7 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         categories=categories,
         folder=folder,
         resumed=resumed,
-        racing=plan_racing,
+        racing=racing,
         decisions=tuple(decisions),
     )
     if settings.search == "grid" and not any(len(values) > 1 for values in axes.values()):
@@ -234,7 +259,7 @@ def _folder(space: Space, settings: SweepSettings) -> tuple[Path, bool]:
 
 
 def _saved(
-    folder: Path, given: SweepSettings, given_axes: Mapping[str, tuple[Any, ...]]
+    method: str, folder: Path, given: SweepSettings, given_axes: Mapping[str, tuple[Any, ...]]
 ) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
     """The resumed sweep's own settings; only budgets and places may be given anew.
 
@@ -243,7 +268,7 @@ def _saved(
     """
     content = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
     kept = SweepSettings.model_validate(content["settings"])
-    default = SweepSettings.model_validate({})
+    default = default_settings(method)
     if given.data != default.data:
         given = given.model_copy(update={"data": open_dataset(given.data).uri})  # the saved one is absolute
     axes = {name: tuple(values) for name, values in content["axes"].items()}
@@ -261,19 +286,33 @@ def _shrunk(
     space: Space, settings: SweepSettings, axes: Mapping[str, tuple[Any, ...]]
 ) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
     smaller: dict[str, Any] = {"trials": min(settings.trials, 2)}
-    if settings.data == "synthetic:":
+    if settings.data == default_settings(space.method).data:
         smaller["data"] = "synthetic:?train=6&test=6&size=64&categories=weave,nut"
+        if is_trained(space.method):
+            smaller["data"] = trained_method(space.method).embedded_smoke
     if settings.preset is None and settings.search == "grid":
         axes = {name: values[:2] for name, values in axes.items()}
     return settings.model_copy(update=smaller), {**{name: (value,) for name, value in space.smoke.items()}, **axes}
 
 
-def _searched(space: Space, axes: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
-    """Names that any branch of the search varies: a branch that is missed would be missing in every table and figure."""
+def _searched(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: SweepSettings) -> tuple[str, ...]:
+    """Names that any branch of the search varies: a branch that is missed would be missing in every table and figure.
+
+    Raises:
+        ParamsError: population-based training would vary what cannot change on the way, or nothing.
+    """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     search = NarrowedSearch(space.suggest, axes)
     names = dict.fromkeys(name for _ in range(_BRANCH_DRAWS) for name in search(study.ask()))
-    return tuple(name for name in names if len(axes.get(name, ())) != 1)
+    varied = tuple(name for name in names if len(axes.get(name, ())) != 1)
+    if settings.search != "pbt":
+        return varied
+    wrong = [name for name, values in axes.items() if len(values) > 1 and name not in PERTURBED]
+    population = tuple(name for name in varied if name in PERTURBED)
+    if wrong or not population:
+        what = f"{', '.join(wrong)} cannot change" if wrong else f"of {', '.join(PERTURBED)} none is searched"
+        raise ParamsError(f"population-based training varies {', '.join(PERTURBED)} while weights are learnt: {what}")
+    return population
 
 
 def _racing(settings: SweepSettings, categories: int, decisions: list[tuple[str, str, str]]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,8 +41,9 @@ class CategorySearch(OptunaSearch):
         super().on_trial_complete(trial_id, result if whole else None, failed)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Called by Tune after every category."""
-        if result.get("failure") is None:
+        """Called by Tune after every category or epoch; one without a value (an epoch that is not validated) tells nothing."""
+        known = all(not math.isnan(result[name]) for name in [self._metric] if isinstance(name, str))
+        if result.get("failure") is None and known:
             super().on_trial_result(trial_id, result)
 
 

@@ -8,10 +8,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from subband.errors import ParamsError, unknown_name
+from subband.methods import is_trained, trained_method
 from subband.metrics import COSTS, METRICS, OBJECTIVES
 from subband.stages import DEFAULT_BUDGET_GB
 
-Search = Literal["tpe", "random", "gp", "nsga2", "qmc", "grid"]
+Search = Literal["tpe", "random", "gp", "nsga2", "qmc", "grid", "pbt"]
 
 
 class SweepSettings(BaseModel):
@@ -27,7 +28,8 @@ class SweepSettings(BaseModel):
     search: Search = Field(
         "tpe",
         description="Who proposes trials: an Optuna sampler (tpe, gp, nsga2, qmc, random), or grid: every combination of the "
-        "values given by the params flags.",
+        "values given by the params flags, or pbt: population-based training of a trained method, whose --trials take over each "
+        "other's weights and change lr, clip and ema on the way.",
     )
     trials: int = Field(64, ge=1, description="Trials of a search; presets and grids bring their own number.")
     minutes: float | None = Field(
@@ -48,12 +50,22 @@ class SweepSettings(BaseModel):
     )
     racing: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Stop poor configurations after a few categories (successive halving). auto: on for searches with one "
-        "objective over four or more categories; exact grids are always finished.",
+        description="Stop poor configurations after a few categories, or epochs of a trained method (successive halving). auto: on "
+        "for searches with one objective over four or more of them; exact grids are always finished.",
     )
     fpr: float = Field(0.05, gt=0, lt=1, description="Share of good pictures that the champion may call defective.")
-    seed: int = Field(0, ge=0, description="Seed of the search and of the splits.")
-    workers: int | None = Field(None, ge=1, description="Trials at a time; by default one per CPU of the cluster.")
+    seed: int = Field(0, ge=0, description="Seed of the search, of the splits and of trainings.")
+    workers: int | None = Field(
+        None,
+        ge=1,
+        description="Trials at a time; by default one per CPU of the cluster, of trained methods one per GPU, else per 4 CPUs.",
+    )
+    workers_per_trial: int = Field(
+        1, ge=1, description="Ray Train workers that share every batch of a trial (trained methods only)."
+    )
+    recipe: str | None = Field(
+        None, description="A named preset of a trained method's params; params given beside it and those searched win."
+    )
     name: str | None = Field(
         None, description="Name of the sweep's folder and MLflow run; by default made from method and time."
     )
@@ -91,4 +103,19 @@ class SweepSettings(BaseModel):
             )
         if self.racing == "on" and len(self.objective) > 1:
             raise ParamsError("racing compares one objective: leave --racing out, or give one objective")
+        if self.search == "pbt":
+            if len(self.objective) > 1:
+                raise ParamsError("population-based training compares one objective: give one, or another --search")
+            if self.trials < 2:
+                raise ParamsError("population-based training needs 2 or more --trials: they learn from each other")
+            if self.racing == "on":
+                raise ParamsError("population-based training stops no trial early: leave --racing out")
         return self
+
+
+def default_settings(method: str) -> SweepSettings:
+    """Settings of a sweep for which nothing is given: a trained method brings its own data and the metric by which it chooses."""
+    if not is_trained(method):
+        return SweepSettings.model_validate({})
+    trained = trained_method(method)
+    return SweepSettings.model_validate({"data": trained.embedded, "objective": (trained.chosen_by,)})

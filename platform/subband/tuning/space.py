@@ -44,6 +44,7 @@ class Space:
         presets: exact grids by name.
         about: one line for ``--help``.
         smoke: params that make a ``--smoke`` run tiny, below what the user gives.
+        embedded_recipe: of a trained method, for its embedded data, where the user gives no recipe.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Space:
     presets: Mapping[str, Preset]
     about: str
     smoke: Mapping[str, Any] = field(default_factory=dict)
+    embedded_recipe: str | None = None
 
     def preset(self, name: str) -> Preset:
         """The preset of that name.

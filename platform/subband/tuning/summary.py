@@ -28,7 +28,8 @@ def print_summary(console: Console, result: SweepResult) -> None:
         console.print(f"note: {note}", markup=False)
     if result.champions and result.chosen is not None:
         console.print(
-            f"[bold]champion[/]: {escape(short_name(result.chosen.params, result.chosen.searched))}, refitted on all good pictures"
+            f"[bold]champion[/]: {escape(short_name(result.chosen.params, result.chosen.searched))}, "
+            + ("as it was trained" if result.plan.trained else "refitted on all good pictures")
         )
         console.print(_champions(result))
     for problem in result.problems:

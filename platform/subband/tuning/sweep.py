@@ -17,8 +17,10 @@ from subband.tracking import DatasetInfo, SweepInfo, SweepLog, resolve_tracking
 from subband.trials import TrialRecord, read_records
 from subband.tuning.finish import finish
 from subband.tuning.plan import SweepPlan, save_settings
+from subband.tuning.population import first_points
 from subband.tuning.result import SweepResult
 from subband.tuning.space import Point
+from subband.tuning.trained_champion import drop_other_models
 from subband.tuning.tuner import Round, run_round
 
 Watch = Callable[[TrialRecord, int], None]
@@ -37,13 +39,16 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
         SubbandError: nothing could be started; what an earlier part of the sweep left is kept.
     """
     target = resolve_tracking(plan.settings.tracking_uri, home())
-    Store(plan.store_folder, plan.settings.store_gb)  # one that cannot be used would fail every trial, seconds later
+    if not plan.trained:
+        Store(
+            plan.store_folder, plan.settings.store_gb
+        )  # one that cannot be used would fail every trial, seconds later
     save_settings(plan)
     where, why = cluster.connect()
     decisions = (
         *plan.decisions,
         ("ray", where, why),
-        ("store", str(plan.store_folder), "--store"),
+        _work(plan),
         ("tracking", target.uri, target.reason),
     )
     for what, choice, reason in decisions:
@@ -58,6 +63,8 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
         def hand_on(record: TrialRecord) -> None:
             result.records.append(record)
             sweep_log.log_trial(record)
+            if plan.trained:
+                drop_other_models(plan.folder, result.records, plan.settings.objective)
             watch(record, expected)
 
         try:
@@ -83,9 +90,10 @@ def _run_trials(plan: SweepPlan, result: SweepResult, hand_on: Callable[[TrialRe
     minutes = plan.settings.minutes
     until = None if minutes is None else time.time() + 60 * minutes
     if plan.preset is None:
-        done = sum(record.status != "failed" for record in result.records)
-        if done < plan.settings.trials:
-            search = Round(None, plan.settings.trials - done, plan.searched, until)
+        left = plan.settings.trials - sum(record.status != "failed" for record in result.records)
+        if left > 0:
+            points = first_points(plan, left) if plan.settings.search == "pbt" else None
+            search = Round(points, left, plan.searched, until)
             run_round(plan, search, result.records, hand_on)
         return
     before: list[Point] = []
@@ -100,6 +108,18 @@ def _run_trials(plan: SweepPlan, result: SweepResult, hand_on: Callable[[TrialRe
         todo = [point for point in points if not any(_same(point, params) for params in finished)]
         if todo and (until is None or time.time() < until):
             run_round(plan, Round(todo, len(todo), _varied(points), until), result.records, hand_on)
+
+
+def _work(plan: SweepPlan) -> tuple[str, str, str]:
+    """The decision that only this lane makes: where stages lie, or how trials that train share the cluster."""
+    if not plan.trained:
+        return "store", str(plan.store_folder), "--store"
+    from subband.tuning.training_round import share_of
+
+    share, group = share_of(plan, _expected(plan) or plan.settings.trials), plan.settings.workers_per_trial
+    size = f"{share.threads} CPU threads" + (f" and {share.gpus:g} GPU" if share.gpus else "")
+    each = size if group == 1 else f"{group} workers with {size} each"
+    return "trials at a time", f"{share.trials}, each {each}", "--workers and --workers-per-trial"
 
 
 def _varied(points: Sequence[Point]) -> tuple[str, ...]:

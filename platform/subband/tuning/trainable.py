@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from subband.costs import measure_costs
 from subband.data import Selection, open_dataset
 from subband.errors import SubbandError
 from subband.evaluation import CategoryBench, mean_metrics
-from subband.methods import make_params, staged_method
+from subband.methods import Detector, make_params, staged_method
 from subband.metrics import COSTS
 from subband.stages import WAITING, Store
 
@@ -72,6 +73,17 @@ class TrialPlan:
             searched=searched,
             workers=workers,
         )
+
+
+def costs_beside(detector: Detector, wanted: Sequence[str], trials: int) -> tuple[dict[str, float], list[str]]:
+    """Costs of a detector that is measured while up to so many trials run, and what their reader must know."""
+    measured, conditions = measure_costs(detector, wanted)
+    if not conditions:
+        return measured, []
+    others = trials - 1
+    running = f"{others} other trial{'s' if others > 1 else ''}"
+    beside = f"while up to {running} ran; --workers 1 gives figures to quote" if others else "one trial at a time"
+    return measured, [f"latency_ms and fps: {conditions}, {beside}"]
 
 
 class StageTrial(tune.Trainable):
@@ -162,14 +174,8 @@ class StageTrial(tune.Trainable):
             return {}
         started = time.perf_counter()
         detector = self._method.build(params, self._bench(name).runner)
-        measured, conditions = measure_costs(detector, wanted)
-        if conditions:
-            others = self._plan.workers - 1
-            trials = f"{others} other trial{'s' if others > 1 else ''}"
-            beside = (
-                f"while up to {trials} ran; --workers 1 gives figures to quote" if others else "one trial at a time"
-            )
-            self._notes.add(f"latency_ms and fps: {conditions}, {beside}")
+        measured, notes = costs_beside(detector, wanted, self._plan.workers)
+        self._notes.update(notes)
         self._cost_seconds["costs"] = self._cost_seconds.get("costs", 0.0) + time.perf_counter() - started
         return measured
 

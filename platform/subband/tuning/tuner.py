@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,29 +56,69 @@ def run_round(
         SubbandError: every trial of the sweep failed.
     """
     settings = plan.settings
-    cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
-    workers = min(settings.workers or cpus, trials.count)
-    # A trial runs on one node: no more threads than the largest has.
-    widest = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=1)
-    threads = max(1, min(cpus // workers, widest)) if settings.workers else 1
-    callback = TrialEnds(plan.folder, len(records), plan.base, trials.searched, len(plan.dataset.categories), hand_on)
+    how = _training_options(plan, trials) if plan.trained else _stage_options(plan, trials)
+    callback = TrialEnds(plan.folder, len(records), plan.base, trials.searched, hand_on)
     stoppers: list[Any] = [StopWhenHopeless(callback)]
     if trials.until is not None:
-        stoppers.append(Deadline(trials.until, workers))
-    gpus = min(float(ray.cluster_resources().get("GPU", 0)), workers)
-    resources = {"CPU": threads, "GPU": gpus / workers}
-    trainable = tune.with_resources(
-        tune.with_parameters(StageTrial, plan=TrialPlan.of(plan, threads, trials.searched, workers)), resources
-    )
-    options: dict[str, Any] = {"reuse_actors": True, "max_concurrent_trials": workers}
+        stoppers.append(Deadline(trials.until, how.at_a_time))
+    options: dict[str, Any] = {"reuse_actors": True, "scheduler": how.scheduler}
+    if (
+        settings.search != "pbt"
+    ):  # a population must be known whole, though what it holds lets only some of it run at a time
+        options["max_concurrent_trials"] = how.at_a_time
     if trials.points is not None:
         space = {"point": tune.grid_search(trials.points)}
     else:
         space = {}
         options |= {"search_alg": make_search(plan), "num_samples": trials.count}
+    name = f"tune-{len(records):05d}"
+    tuner = tune.Tuner(
+        how.trainable,
+        param_space=space,
+        tune_config=tune.TuneConfig(**options),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(plan.folder / "ray"),
+            callbacks=[callback],
+            checkpoint_config=tune.CheckpointConfig(
+                num_to_keep=how.keep, checkpoint_frequency=0, checkpoint_at_end=False
+            ),
+            failure_config=tune.FailureConfig(max_failures=0),
+            stop=CombinedStopper(*stoppers),
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        if plan.trained:  # what trials that were paused left is as large as their networks, and the ledger replaces it
+            shutil.rmtree(plan.folder / "ray" / name, ignore_errors=True)
+    if records and all(record.status == "failed" for record in records):
+        raise SubbandError(f"every trial failed, so the sweep was stopped; the first one said: {records[0].error}")
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What differs between the lanes: the Trainable, how many of it run at a time, who stops them, checkpoints that are kept."""
+
+    trainable: Any
+    at_a_time: int
+    scheduler: Any = None
+    keep: int | None = None
+
+
+def _stage_options(plan: SweepPlan, trials: Round) -> _Options:
+    settings = plan.settings
+    cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    workers = min(settings.workers or cpus, trials.count)
+    # A trial runs on one node: no more threads than the largest has.
+    widest = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=1)
+    threads = max(1, min(cpus // workers, widest)) if settings.workers else 1
+    gpus = min(float(ray.cluster_resources().get("GPU", 0)), workers)
+    scheduler = None
     if plan.racing:
         categories = len(plan.dataset.categories)
-        options["scheduler"] = AsyncHyperBandScheduler(
+        scheduler = AsyncHyperBandScheduler(
             metric=settings.objective[0],
             mode=direction_of(settings.objective[0]),
             time_attr="training_iteration",
@@ -85,20 +126,15 @@ def run_round(
             grace_period=max(1, min(3, categories // 2)),
             reduction_factor=3,
         )
-    tuner = tune.Tuner(
-        trainable,
-        param_space=space,
-        tune_config=tune.TuneConfig(**options),
-        run_config=tune.RunConfig(
-            name=f"tune-{len(records):05d}",
-            storage_path=str(plan.folder / "ray"),
-            callbacks=[callback],
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=0),
-            stop=CombinedStopper(*stoppers),
-            verbose=0,
-        ),
+    trainable = tune.with_resources(
+        tune.with_parameters(StageTrial, plan=TrialPlan.of(plan, threads, trials.searched, workers)),
+        {"CPU": threads, "GPU": gpus / workers},
     )
-    tuner.fit()
-    if records and all(record.status == "failed" for record in records):
-        raise SubbandError(f"every trial failed, so the sweep was stopped; the first one said: {records[0].error}")
+    return _Options(trainable, workers, scheduler)
+
+
+def _training_options(plan: SweepPlan, trials: Round) -> _Options:
+    from subband.tuning.training_round import CHECKPOINTS, share_of, training_scheduler, training_trials
+
+    share = share_of(plan, trials.count)
+    return _Options(training_trials(plan, share), share.trials, training_scheduler(plan, trials.points), CHECKPOINTS)

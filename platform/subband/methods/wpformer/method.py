@@ -97,6 +97,7 @@ class WPFormerMethod:
             measured(validation),
             {name: measured(samples) for name, samples in tests.items()},
             (note,),
+            params.validation,
         )
 
     def check(self, data: TrainingSet, progress: Callable[[int, int], None]) -> None:

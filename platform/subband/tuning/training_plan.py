@@ -1,0 +1,172 @@
+"""What a sweep of a trained method decides beyond what every sweep does: recipe, examples, and which pictures choose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from subband.data import Dataset
+from subband.errors import ParamsError, unknown_name
+from subband.methods import TrainedMethod, TrainingParams, make_params
+from subband.training.checkpoint import CHANGEABLE
+from subband.training.order import check_division
+from subband.tuning.settings import SweepSettings
+
+RACING_NEEDS = 4
+"""Categories or epochs."""
+
+Decisions = list[tuple[str, str, str]]
+
+PERTURBED = ("lr", "clip", "ema")
+"""Params that population-based training changes on the way."""
+assert set(PERTURBED) <= set(CHANGEABLE)
+
+
+def refuse_training_settings(method: str, settings: SweepSettings) -> None:
+    """Refuse what only trained methods have.
+
+    Raises:
+        ParamsError: such a setting was given for a method that is not trained.
+    """
+    if settings.search == "pbt":
+        raise ParamsError(
+            f"population-based training changes params while weights are learnt; {method} learns none: use --search tpe"
+        )
+    if settings.workers_per_trial > 1:
+        raise ParamsError(
+            f"a trial of {method} runs on one worker: leave --workers-per-trial out, --workers runs several"
+        )
+    if settings.recipe is not None:
+        raise ParamsError(f"{method} has no recipes: leave --recipe out")
+
+
+def recipe_values(
+    method: TrainedMethod, settings: SweepSettings, embedded: str | None, decisions: Decisions
+) -> tuple[SweepSettings, dict[str, Any]]:
+    """The recipe that was asked for, or the one for embedded data: settings that name it, and its params.
+
+    Args:
+        method: whose recipes they are.
+        settings: of the sweep.
+        embedded: name of the recipe for embedded data.
+        decisions: gets a line.
+
+    Raises:
+        ParamsError: no such recipe.
+    """
+    name, why = settings.recipe, "--recipe"
+    if name is None and settings.data == method.embedded and not settings.smoke:
+        name, why = embedded, "the embedded data are small; --recipe chooses another"
+    if name is None:
+        return settings, {}
+    if name not in method.recipes:
+        raise ParamsError(unknown_name("recipe", name, method.recipes))
+    values = dict(method.recipes[name])
+    decisions.append(("recipe", f"{name}: {', '.join(f'{key}={value}' for key, value in values.items())}", why))
+    return settings.model_copy(update={"recipe": name}), values
+
+
+def check_training(
+    method: TrainedMethod,
+    base: Mapping[str, Any],
+    axes: Mapping[str, Sequence[Any]],
+    dataset: Dataset,
+    settings: SweepSettings,
+    decisions: Decisions,
+) -> SweepSettings:
+    """Open the examples under every value that was given, and see which pictures choose.
+
+    Returns:
+        The settings with the selection that the params decide.
+
+    Raises:
+        ParamsError: batches cannot be divided, or what chooses is asked for in the wrong place or differs between trials.
+        DataError: the dataset is not one that the method learns from.
+    """
+    varied = [{**base, name: value} for name, values in axes.items() if len(values) > 1 for value in values]
+    selections: dict[str, Mapping[str, Any]] = {}
+    for values in varied or [dict(base)]:
+        params: TrainingParams = make_params(method, dict(values))
+        examples = method.examples(params, dataset)
+        check_division(len(examples.train), params.batch, params.accumulation, settings.workers_per_trial)
+        selections[examples.selection] = values
+    if len(selections) > 1:
+        given = ", ".join(name for name in axes if len({str(values.get(name)) for values in selections.values()}) > 1)
+        raise ParamsError(
+            f"with some values of {given} test pictures choose, with others held-out ones: their scores cannot be compared; "
+            "give one value a sweep"
+        )
+    (selection,) = selections
+    sizes = {"training": examples.train, "validation": examples.validation, **examples.tests}
+    notes = "; ".join(examples.notes)
+    decisions.append(
+        ("examples", ", ".join(f"{len(part)} {name}" for name, part in sizes.items()), notes or dataset.uri)
+    )
+    if settings.selection not in ("holdout", selection):
+        raise ParamsError(
+            f"--selection {settings.selection}: the params of {method.name} say which pictures choose ({notes}); "
+            "leave --selection out"
+        )
+    decisions.append(("selection", selection, f"the params of {method.name} decide: {notes}"))
+    return settings.model_copy(update={"selection": selection})
+
+
+def early_stopping(
+    method: TrainedMethod,
+    base: Mapping[str, Any],
+    axes: Mapping[str, Sequence[Any]],
+    settings: SweepSettings,
+    decisions: Decisions,
+) -> bool:
+    """Whether poor trials stop after some epochs; a search over few epochs, or several objectives, finishes all.
+
+    Raises:
+        ParamsError: it was asked for, and no epoch is left at which trials could be compared.
+    """
+    if settings.search == "pbt":
+        epochs = interval(epochs_of(method, base, axes)[0])
+        what = f"{settings.trials} trials"
+        decisions.append(
+            ("population", what, f"every {epochs} epochs the worst quarter takes over the weights of the best quarter")
+        )
+        return False
+    epochs, validated = epochs_of(method, base, axes)
+    compared = rungs(epochs, validated)
+    if settings.racing == "on" and not compared:
+        raise ParamsError(
+            f"early stopping compares trials on the way: {epochs} epochs, validated from {validated} on, leave none for it; "
+            "leave --racing out"
+        )
+    search = settings.preset is None and settings.search != "grid"
+    on = settings.racing == "on" or (
+        settings.racing == "auto" and search and len(settings.objective) == 1 and epochs >= RACING_NEEDS
+    )
+    if not (on and compared):
+        return False
+    words = " and ".join(map(str, compared))
+    decisions.append(
+        (
+            "early stopping",
+            "on",
+            f"after {words} of {epochs} epochs the worse two thirds stop (--racing off trains all)",
+        )
+    )
+    return True
+
+
+def epochs_of(method: TrainedMethod, base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> tuple[int, int]:
+    """Epochs of the longest trial, and the first that every trial validates."""
+    varied = [{**base, name: value} for name in ("epochs", "validate_from") for value in axes.get(name, ())]
+    found = [make_params(method, values) for values in varied or [dict(base)]]
+    return max(params.epochs for params in found), max(params.validate_from for params in found)
+
+
+def rungs(epochs: int, validated: int) -> list[int]:
+    """Epochs after which early stopping compares trials: from a ninth of the training on, each three times the one before."""
+    first = max(validated, round(epochs / 9), 1)
+    return [first * 3**step for step in range(10) if first * 3**step < epochs]
+
+
+def interval(epochs: int) -> int:
+    """Epochs between two comparisons of a population: there are about five in a training."""
+    return max(1, epochs // 5)
