@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +11,11 @@ from subband.data import Dataset, fingerprint, open_dataset
 from subband.errors import ParamsError, unknown_name
 from subband.home import home
 from subband.methods import TrainedMethod, TrainingParams, TrainingSet, make_params, trained_method
+from subband.named_folders import named_folder, read_settings, write_settings
+from subband.training.checkpoint import CHANGEABLE
 from subband.training.order import check_division
 from subband.training.settings import TrainSettings
 
-SETTINGS_NAME = "settings.json"
 _GIVEN_ANEW = {
     "resume",
     "workers",
@@ -71,7 +69,7 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
         DataError: the dataset is not one that the method learns from.
     """
     method = trained_method(name)
-    folder, resumed = _folder(name, settings)
+    folder, resumed = named_folder(home() / "trainings", "training", name, settings.name, settings.resume)
     if resumed:
         settings, values = _saved(folder, settings, values)
     decisions: list[tuple[str, str, str]] = []
@@ -94,6 +92,8 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
             why = "the default for real data; --weights random:SEED or a path works without a network"
         decisions.append(("weights", given.get("weights", "pretrained"), why))
     params: TrainingParams = make_params(method, given)
+    if resumed:
+        _refuse_other_params(folder, params)
     examples = method.examples(params, dataset)
     check_division(len(examples.train), params.batch, params.accumulation, settings.workers)
     sizes = {"training": examples.train, "validation": examples.validation, **examples.tests}
@@ -119,43 +119,24 @@ def save_settings(plan: TrainPlan) -> None:
     """
     if plan.resumed:
         return
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    path = plan.folder / SETTINGS_NAME
     content = {
-        "training": plan.method.name,
+        "method": plan.method.name,
         # The dataset's own URI is absolute: the training may be resumed from another folder.
         "settings": {**plan.settings.model_dump(mode="json"), "data": plan.dataset.uri, "smoke": False, "recipe": None},
         "params": plan.params.model_dump(mode="json"),
     }
-    partial = path.with_name(f".{SETTINGS_NAME}-{uuid.uuid4().hex[:8]}")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    if path.exists():
-        partial.unlink()
-        raise ParamsError(f"a training named {plan.folder.name!r} has just been started; give another --name")
-    partial.replace(path)
+    write_settings(plan.folder, "training", content)
 
 
-def _folder(method: str, settings: TrainSettings) -> tuple[Path, bool]:
-    runs = home() / "trainings"
-    if settings.resume is None:
-        name = settings.name or f"{method}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
-        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise ParamsError(f"name {name!r}: use letters, digits, '-', '_' and '.'")
-        if (runs / name / SETTINGS_NAME).exists():
-            raise ParamsError(
-                f"a training named {name!r} exists in {runs}; give another --name, or continue it with --resume {name}"
-            )
-        return runs / name, False
-    saved = sorted(runs.glob(f"*/{SETTINGS_NAME}"), key=lambda path: path.stat().st_mtime)
-    known = [path.parent for path in saved if json.loads(path.read_text(encoding="utf-8")).get("training") == method]
-    if not known:
-        raise ParamsError(f"there is no training of {method} to resume in {runs}")
-    if settings.resume == "last":
-        return known[-1], True
-    names = [folder.name for folder in known]
-    if settings.resume not in names:
-        raise ParamsError(unknown_name("training to resume", settings.resume, names))
-    return runs / settings.resume, True
+def _refuse_other_params(folder: Path, params: TrainingParams) -> None:
+    saved = read_settings(folder)["params"]
+    now = params.model_dump(mode="json")
+    if other := [name for name in now if name not in CHANGEABLE and now[name] != saved.get(name)]:
+        flags = ", ".join("--" + name.replace("_", "-") for name in other)
+        raise ParamsError(
+            f"the training {folder.name} goes on with its own params: leave out {flags}, or start a new one "
+            f"(it may be given another {', '.join(CHANGEABLE)})"
+        )
 
 
 def _saved(folder: Path, given: TrainSettings, values: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
@@ -164,7 +145,7 @@ def _saved(folder: Path, given: TrainSettings, values: Mapping[str, Any]) -> tup
     Raises:
         ParamsError: something else was given, which would be ignored.
     """
-    content = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
+    content = read_settings(folder)
     kept = TrainSettings.model_validate(content["settings"])
     if given.data is not None:
         given = given.model_copy(update={"data": open_dataset(given.data).uri})  # the saved one is absolute

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +12,11 @@ from typing import Any
 import optuna
 
 from subband.data import Dataset, Selection, fingerprint, open_dataset, split_category
-from subband.errors import DataError, ParamsError, unknown_name
+from subband.errors import DataError, ParamsError
 from subband.home import home
 from subband.methods import Method, get_method, is_trained, make_params, trained_method
 from subband.metrics import METRICS, SEGMENTATION_METRICS
+from subband.named_folders import named_folder, read_settings, write_settings
 from subband.training.plan import dataset_digest
 from subband.trials import TrialRecord
 from subband.tuning.settings import SweepSettings, default_settings
@@ -31,7 +30,6 @@ from subband.tuning.training_plan import (
     refuse_training_settings,
 )
 
-SETTINGS_NAME = "settings.json"
 LEARNT_FROM_AT_LEAST = 2
 _BRANCH_DRAWS = 64
 _GIVEN_ANEW = {"resume", "trials", "minutes", "workers", "tracking_uri", "store", "store_gb", "top"}
@@ -134,7 +132,7 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         ParamsError: a param, preset, objective or combination of settings is illegal.
         DataError: the dataset cannot be used with this selection.
     """
-    folder, resumed = _folder(space, settings)
+    folder, resumed = named_folder(home() / "runs", "sweep", space.method, settings.name, settings.resume)
     if resumed:
         settings, axes = _saved(space.method, folder, settings, axes)
     method = get_method(space.method)
@@ -216,8 +214,6 @@ def save_settings(plan: SweepPlan) -> None:
     Raises:
         ParamsError: another process has just started a sweep of that name.
     """
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    path = plan.folder / SETTINGS_NAME
     if plan.resumed:
         return
     content = {
@@ -226,36 +222,7 @@ def save_settings(plan: SweepPlan) -> None:
         "settings": {**plan.settings.model_dump(mode="json"), "data": plan.dataset.uri},
         "axes": dict(plan.axes),
     }
-    partial = path.with_name(f".{SETTINGS_NAME}-{uuid.uuid4().hex[:8]}")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    if path.exists():
-        partial.unlink()
-        raise ParamsError(f"a sweep named {plan.folder.name!r} has just been started; give another --name")
-    partial.replace(path)  # whole or not at all: `--resume` reads the settings of every sweep
-
-
-def _folder(space: Space, settings: SweepSettings) -> tuple[Path, bool]:
-    runs = home() / "runs"
-    if settings.resume is None:
-        # The last part keeps two sweeps apart that start in the same second.
-        name = settings.name or f"{space.method}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
-        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise ParamsError(f"name {name!r}: use letters, digits, '-', '_' and '.'")
-        if (runs / name / SETTINGS_NAME).exists():
-            raise ParamsError(
-                f"a sweep named {name!r} exists in {runs}; give another --name, or continue it with --resume {name}"
-            )
-        return runs / name, False
-    saved = sorted(runs.glob(f"*/{SETTINGS_NAME}"), key=lambda path: path.stat().st_mtime)
-    known = [path.parent for path in saved if json.loads(path.read_text(encoding="utf-8"))["method"] == space.method]
-    if not known:
-        raise ParamsError(f"there is no {space.method} sweep to resume in {runs}")
-    if settings.resume == "last":
-        return known[-1], True
-    names = [folder.name for folder in known]
-    if settings.resume not in names:
-        raise ParamsError(unknown_name("sweep to resume", settings.resume, names))
-    return runs / settings.resume, True
+    write_settings(plan.folder, "sweep", content)
 
 
 def _saved(
@@ -266,7 +233,7 @@ def _saved(
     Raises:
         ParamsError: something else was given, which would be ignored.
     """
-    content = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
+    content = read_settings(folder)
     kept = SweepSettings.model_validate(content["settings"])
     default = default_settings(method)
     if given.data != default.data:

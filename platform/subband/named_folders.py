@@ -1,0 +1,79 @@
+"""Folders of sweeps and trainings by name: finding a new or an earlier one, and writing its settings whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from subband.errors import ParamsError, unknown_name
+
+SETTINGS_NAME = "settings.json"
+
+
+def named_folder(parent: Path, kind: str, method: str, name: str | None, resume: str | None) -> tuple[Path, bool]:
+    """The folder of something new, or of what is resumed.
+
+    Args:
+        parent: holds them all.
+        kind: ``sweep`` or ``training``, for messages.
+        method: name of the method; what another method left is not resumed.
+        name: of a new one; None makes one of method and time.
+        resume: name of an earlier one, or ``last``; None starts a new one.
+
+    Returns:
+        The folder, and whether it was there.
+
+    Raises:
+        ParamsError: an illegal name or one that is taken, or nothing of that name to resume.
+    """
+    if resume is None:
+        # The last part keeps two apart that start in the same second.
+        name = name or f"{method}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise ParamsError(f"name {name!r}: use letters, digits, '-', '_' and '.'")
+        if (parent / name / SETTINGS_NAME).exists():
+            raise ParamsError(
+                f"a {kind} named {name!r} exists in {parent}; give another --name, or continue it with --resume {name}"
+            )
+        return parent / name, False
+    saved = sorted(parent.glob(f"*/{SETTINGS_NAME}"), key=lambda path: path.stat().st_mtime)
+    known = [path.parent for path in saved if read_settings(path.parent).get("method") == method]
+    if not known:
+        raise ParamsError(f"there is no {method} {kind} to resume in {parent}")
+    if resume == "last":
+        return known[-1], True
+    names = [folder.name for folder in known]
+    if resume not in names:
+        raise ParamsError(unknown_name(f"{kind} to resume", resume, names))
+    return parent / resume, True
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What `write_settings` has written."""
+    content: dict[str, Any] = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
+    return content
+
+
+def write_settings(folder: Path, kind: str, content: Mapping[str, Any]) -> None:
+    """Write the settings of something new; ``--resume`` reads those of all, so they are whole or not there.
+
+    Args:
+        folder: made if it is missing.
+        kind: ``sweep`` or ``training``, for messages.
+        content: with its ``method``.
+
+    Raises:
+        ParamsError: another process has just started one of that name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / SETTINGS_NAME
+    partial = path.with_name(f".{SETTINGS_NAME}-{uuid.uuid4().hex[:8]}")
+    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    if path.exists():
+        partial.unlink()
+        raise ParamsError(f"a {kind} named {folder.name!r} has just been started; give another --name")
+    partial.replace(path)
