@@ -14,7 +14,7 @@ def settings(**values):
 @pytest.mark.parametrize(
     ("field", "value", "right"),
     [
-        ("search", "tpee", "'tpe', 'random', 'gp', 'nsga2', 'qmc' or 'grid'"),
+        ("search", "tpee", "'tpe', 'random', 'gp', 'nsga2', 'qmc', 'grid' or 'pbt'"),
         ("trials", 0, "greater than or equal to 1"),
         ("minutes", 0, "greater than 0"),
         ("objective", ("image_aurok",), "did you mean 'image_auroc'"),
