@@ -114,7 +114,7 @@ def _differences(network: Any, plain: nn.Module, images: Tensor, masks: Tensor) 
     greatest = max(float(gradient.abs().max()) for gradient in slow.values())
     # Of a parameter whose gradient is zero but for rounding, the difference is measured against the greatest gradient.
     differences = [
-        float((fast[name] - gradient).abs().max() / max(float(gradient.abs().max()), 1e-6 * greatest))
+        float((fast[name] - gradient).abs().max() / max(float(gradient.abs().max()), 1e-5 * greatest))
         for name, gradient in slow.items()
     ]
     return float((one - other).abs().max() / other.abs().max()), max(differences)
