@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -41,7 +42,8 @@ def drawn_side(params: WPFormerParams, step: Step) -> int:
     """Side, in pixels, of the pictures of one update: drawn from `params.multi_scale`, the same on every worker."""
     if not params.multi_scale:
         return params.image_size
-    choice = np.random.default_rng((step.seed, step.epoch, step.update)).integers(len(params.multi_scale))
+    rng = np.random.default_rng([zlib.crc32(b"side"), step.seed, step.epoch, step.update])
+    choice = rng.integers(len(params.multi_scale))
     return max(2, round(params.multi_scale[choice] * params.image_size / CELL)) * CELL
 
 
