@@ -156,6 +156,7 @@ def pairs(root: Path) -> None:
             Image.fromarray(mask).save(root / part / "gt" / f"{number}.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -179,6 +180,7 @@ def test_pairs_that_do_not_fit_are_named_before_anything_is_trained(
     assert not (training.home / "trainings").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(training: Place) -> None:
     status, output = training.run(*TINY, "--lr", "1e30", "--name", "burst", "--epochs", "3")
     assert status == 1, output
