@@ -161,6 +161,12 @@ class Training:
             results = [shares[index % world][index // world] for index in range(len(examples))]
         return self.method.summarise(self.params, results)
 
+    def validate(self) -> bool:
+        """Evaluate the last epoch, where it was not; returns whether its weights are the best so far."""
+        metrics = self.evaluate(self.data.validation)
+        self.history[-1] = {**self.history[-1], **metrics}
+        return self._note(metrics[self.method.chosen_by])
+
     def state(self) -> dict[str, Any]:
         """All that a training needs to go on: tensors and plain values."""
         return {
