@@ -6,8 +6,8 @@
 
 The plain form (`plain_wpformer`) forms attention weights, convolves four wavelet bands, makes one map a query, and copies tokens to
 maps and back. Predictions and gradients of both must be equal; then both are timed in turn, and the ratio of medians is told, with
-the share of the fast form's time that its backbone takes. Inference is timed twice: ours with all five predictions, as the plain form
-gives them, and with the final one alone, which is all that is served.
+the share of the fast form's time that its backbone takes. Inference is timed twice: ours with all five predictions, as the plain
+form gives them, and with the final one alone, which is all that is served.
 """
 
 from __future__ import annotations
