@@ -114,8 +114,8 @@ def champion_split(category: Category) -> Split:
     if defective := [sample.name for sample in category.train if sample.label]:
         raise DataError(
             f"{len(defective)} of {len(category.train)} training pictures of {category.name} may be defective ({defective[0]}): "
-            "they are examples for segmentation, and a method without training takes all that it is fitted to for good. "
-            "Use data with good training pictures (mvtec:PATH, visa:PATH, synthetic:), or train a segmenter on these"
+            "they are examples for segmentation, with masks, and a method without training takes all that it is fitted to for "
+            "good. Use data with good training pictures (mvtec:PATH, visa:PATH, synthetic:), or train a segmenter on these"
         )
     samples = category.test or category.train
     fit, query = (tuple(s.image for s in part) for part in (category.train, samples))

@@ -6,6 +6,7 @@ import copy
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +29,7 @@ from subband.methods.wpformer.segmenter import (
     DEFAULT,
     NAME,
     WPFormerSegmenter,
+    adopt_checkpoint,
     frame,
     make_network,
     restore_segmenter,
@@ -157,6 +159,10 @@ class WPFormerMethod:
     ) -> WPFormerSegmenter:
         """The segmenter that was saved with these tensors."""
         return restore_segmenter(params, tensors, calibration, about)
+
+    def adopt(self, path: Path, values: Mapping[str, Any]) -> WPFormerSegmenter:
+        """The segmenter of a published checkpoint."""
+        return adopt_checkpoint(path, **{name: value for name, value in values.items() if name != "weights"})
 
 
 WPFORMER = WPFormerMethod()
