@@ -22,8 +22,8 @@ from subband.trials import TrialRecord
 from subband.tuning.settings import SweepSettings, default_settings
 from subband.tuning.space import NarrowedSearch, Point, Preset, Space, product
 from subband.tuning.training_plan import (
-    PERTURBED,
     RACING_NEEDS,
+    changing,
     check_training,
     early_stopping,
     recipe_values,
@@ -91,7 +91,8 @@ class SweepPlan:
     @property
     def searched(self) -> tuple[str, ...]:
         """Names of the params that a search varies; empty if every one of them was given one value."""
-        return _searched(self.space, self.axes, self.settings)
+        varied = _searched(self.space, self.axes)
+        return changing(varied, self.axes) if self.settings.search == "pbt" else varied
 
     def points(self, round_number: int, records: Sequence[TrialRecord]) -> list[Point]:
         """Points of one round of the preset, validated, with values in the method's own spelling.
@@ -174,8 +175,10 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         # In the method's own spelling (HL+LL is LL+HL), so that equal values are seen to be equal.
         spelt = (make_params(method, {**base, name: value}).model_dump(mode="json")[name] for value in values)
         axes[name] = tuple(dict.fromkeys(spelt))
-    searched = _searched(space, axes, settings)
-    if settings.preset is None and settings.search != "grid" and not searched and settings.trials > 1:
+    searched = _searched(space, axes)
+    if settings.search == "pbt":
+        changing(searched, axes)
+    elif settings.preset is None and settings.search != "grid" and not searched and settings.trials > 1:
         settings = settings.model_copy(update={"trials": 1})
         decisions.append(("trials", "1", "every searched param has one value, so there is one configuration"))
     if trained is not None:
@@ -262,24 +265,12 @@ def _shrunk(
     return settings.model_copy(update=smaller), {**{name: (value,) for name, value in space.smoke.items()}, **axes}
 
 
-def _searched(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: SweepSettings) -> tuple[str, ...]:
-    """Names that any branch of the search varies: a branch that is missed would be missing in every table and figure.
-
-    Raises:
-        ParamsError: population-based training would vary what cannot change on the way, or nothing.
-    """
+def _searched(space: Space, axes: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
+    """Names that any branch of the search varies: a branch that is missed would be missing in every table and figure."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     search = NarrowedSearch(space.suggest, axes)
     names = dict.fromkeys(name for _ in range(_BRANCH_DRAWS) for name in search(study.ask()))
-    varied = tuple(name for name in names if len(axes.get(name, ())) != 1)
-    if settings.search != "pbt":
-        return varied
-    wrong = [name for name, values in axes.items() if len(values) > 1 and name not in PERTURBED]
-    population = tuple(name for name in varied if name in PERTURBED)
-    if wrong or not population:
-        what = f"{', '.join(wrong)} cannot change" if wrong else f"of {', '.join(PERTURBED)} none is searched"
-        raise ParamsError(f"population-based training varies {', '.join(PERTURBED)} while weights are learnt: {what}")
-    return population
+    return tuple(name for name in names if len(axes.get(name, ())) != 1)
 
 
 def _racing(settings: SweepSettings, categories: int, decisions: list[tuple[str, str, str]]) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 from subband.data import Dataset
 from subband.errors import ParamsError, unknown_name
 from subband.methods import TrainedMethod, TrainingParams, make_params
-from subband.training.checkpoint import CHANGEABLE
 from subband.training.order import check_division
 from subband.tuning.settings import SweepSettings
 
@@ -19,7 +18,6 @@ Decisions = list[tuple[str, str, str]]
 
 PERTURBED = ("lr", "clip", "ema")
 """Params that population-based training changes on the way."""
-assert set(PERTURBED) <= set(CHANGEABLE)
 
 
 def refuse_training_settings(method: str, settings: SweepSettings) -> None:
@@ -159,6 +157,20 @@ def epochs_of(method: TrainedMethod, base: Mapping[str, Any], axes: Mapping[str,
     varied = [{**base, name: value} for name in ("epochs", "validate_from") for value in axes.get(name, ())]
     found = [make_params(method, values) for values in varied or [dict(base)]]
     return max(params.epochs for params in found), max(params.validate_from for params in found)
+
+
+def changing(searched: Sequence[str], axes: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+    """Those of the searched params that population-based training changes.
+
+    Raises:
+        ParamsError: there are none, or the user gave several values to one that cannot change on the way.
+    """
+    wrong = [name for name, values in axes.items() if len(values) > 1 and name not in PERTURBED]
+    found = tuple(name for name in searched if name in PERTURBED)
+    if wrong or not found:
+        what = f"{', '.join(wrong)} cannot change" if wrong else f"of {', '.join(PERTURBED)} none is searched"
+        raise ParamsError(f"population-based training varies {', '.join(PERTURBED)} while weights are learnt: {what}")
+    return found
 
 
 def rungs(epochs: int, validated: int) -> list[int]:
