@@ -85,10 +85,8 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
     for recipe in recipes:
         if recipe not in method.recipes:
             raise ParamsError(unknown_name("recipe", recipe, method.recipes))
-        given |= {
-            "validate_from": 1,
-            **method.recipes[recipe],
-        }  # not a longer recipe's, behind the last epoch of this one
+        # A longer recipe's first evaluation may lie behind the last epoch of the one laid over it.
+        given |= {"validate_from": 1, **method.recipes[recipe]}
     given |= values
     if settings.smoke:
         decisions.append(("smoke", "on", "a tiny training: checks the path, says nothing about quality"))

@@ -131,9 +131,8 @@ def _train(
     settings = plan.settings
 
     def hear(message: Mapping[str, Any]) -> None:
-        if (
-            "epoch" in message and not message["diverged"]
-        ):  # a diverged epoch is done again when the training is resumed
+        # A diverged epoch is done again when the training is resumed.
+        if "epoch" in message and not message["diverged"]:
             live.points([(name, value, message["epoch"]) for name, value in message["metrics"].items()])
         watch(message)
 
