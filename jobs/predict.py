@@ -4,6 +4,7 @@
 - test pictures of a dataset: `python jobs/predict.py models:/wpformer-synthetic-surface@champion`
 - your own folder: `python jobs/predict.py ~/.subband/trainings/NAME/model --data images:/data/new --out maps`
 - published order and contrast: `python jobs/predict.py MODEL --data pairs:/data/COD?preset=cod --order object --stretch on`
+- a published checkpoint: `python jobs/predict.py net.pth --recipe cod --data pairs:/data/COD?preset=cod`
 - score maps that were made elsewhere: `python jobs/predict.py --maps /data/maps --data pairs:/data/cracks`
 - a cluster: `ray job submit --working-dir . -- python jobs/predict.py models:/NAME@champion --data pairs:/shared/cracks`
 """

@@ -6,7 +6,8 @@
 
 The plain form (`plain_wpformer`) forms attention weights, convolves four wavelet bands, makes one map a query, and copies tokens to
 maps and back. Predictions and gradients of both must be equal; then both are timed in turn, and the ratio of medians is told, with
-the share of the fast form's time that its backbone takes.
+the share of the fast form's time that its backbone takes. Inference is timed twice: ours with all five predictions, as the plain
+form gives them, and with the final one alone, which is all that is served.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from subband.methods import make_params, trained_method  # noqa: E402
 from subband.methods.wpformer.loss import segmentation_loss  # noqa: E402
 
 AIM = 1.3
+TIMED = ("training step", "inference, all predictions", "inference, final only")
 EQUAL_PREDICTIONS, EQUAL_GRADIENTS = 1e-4, 2e-3
 
 
@@ -79,26 +81,29 @@ def main() -> int:
     network.train()
     figures["training step"] = _compare(step(network.logits), step(plain), arguments.repeats, device)
     network.eval()
-    figures["inference"] = _compare(
+    figures["inference, all predictions"] = _compare(
+        inference(network.logits), inference(plain), arguments.repeats, device
+    )
+    figures["inference, final only"] = _compare(
         inference(lambda x: network.logits(x, final_only=True)), inference(plain), arguments.repeats, device
     )
     backbone = inference(lambda x: network.backbone.forward_intermediates(x, intermediates_only=True)[-1])
     alone = _median(backbone, arguments.repeats, device)
-    figures["backbone_share"] = alone / figures["inference"]["fast"]
-    for name in ("training step", "inference"):
+    figures["backbone_share"] = alone / figures["inference, final only"]["fast"]
+    for name in TIMED:
         each = figures[name]
         per_image = 1e3 / arguments.batch
         print(
             f"  {name}: {each['ratio']:.2f} x faster (aim {AIM}): plain {each['plain'] * per_image:.0f} ms, "
             f"ours {each['fast'] * per_image:.0f} ms an image"
         )
-    print(f"  the backbone takes {figures['backbone_share']:.0%} of our inference")
+    print(f"  the backbone takes {figures['backbone_share']:.0%} of our inference of the final one")
     if device.type == "cuda":
         figures["modes"] = _modes(network, images, masks, arguments.repeats, device)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
     equal = predictions <= EQUAL_PREDICTIONS and gradients <= EQUAL_GRADIENTS
-    return 0 if equal and min(figures[name]["ratio"] for name in ("training step", "inference")) > 1 else 1
+    return 0 if equal and min(figures[name]["ratio"] for name in TIMED) > 1 else 1
 
 
 def _differences(network: Any, plain: nn.Module, images: Tensor, masks: Tensor) -> tuple[float, float]:
@@ -114,7 +119,7 @@ def _differences(network: Any, plain: nn.Module, images: Tensor, masks: Tensor) 
     greatest = max(float(gradient.abs().max()) for gradient in slow.values())
     # Of a parameter whose gradient is zero but for rounding, the difference is measured against the greatest gradient.
     differences = [
-        float((fast[name] - gradient).abs().max() / max(float(gradient.abs().max()), 1e-6 * greatest))
+        float((fast[name] - gradient).abs().max() / max(float(gradient.abs().max()), 1e-5 * greatest))
         for name, gradient in slow.items()
     ]
     return float((one - other).abs().max() / other.abs().max()), max(differences)

@@ -25,13 +25,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
 
-import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from subband.data import open_dataset  # noqa: E402
-from subband.data.examples import Draw  # noqa: E402
 from subband.methods import Step, make_params, trained_method  # noqa: E402
 from subband.training.group import run_on_workers  # noqa: E402
+from subband.training.order import micro_batches  # noqa: E402
 from subband.training.worker import train_worker  # noqa: E402
 
 AGREE = 1e-4
@@ -94,13 +93,12 @@ def _plain(method: Any, params: Any, data: str) -> dict[str, Any]:
     optimizer = torch.optim.Adam(network.parameters(), lr=params.lr)
     losses, ends = [], []
     for epoch in range(params.epochs):
-        order = np.random.default_rng([params.seed, epoch]).permutation(len(examples))
-        batches = [order[i : i + params.batch] for i in range(0, len(order) - params.batch + 1, params.batch)]
+        batches = micro_batches(len(examples), params.batch, 1, params.seed, epoch)
         total = 0.0
         for group in optimizer.param_groups:
             group["lr"] = 1e-7 + (params.lr - 1e-7) * (1 + math.cos(math.pi * epoch / params.epochs)) / 2
-        for update, indices in enumerate(batches):
-            drawn = [examples[Draw(int(index), epoch)] for index in indices]
+        for update, draws in enumerate(batches):
+            drawn = [examples[draw] for draw in draws]
             batch = {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
             optimizer.zero_grad()
             loss = method.loss(params, network, batch, Step(epoch, update, params.seed))

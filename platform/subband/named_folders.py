@@ -58,13 +58,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return content
 
 
-def write_settings(folder: Path, kind: str, content: Mapping[str, Any]) -> None:
-    """Write the settings of something new; ``--resume`` reads those of all, so they are whole or not there.
+def write_settings(folder: Path, kind: str, content: Mapping[str, Any], again: bool = False) -> None:
+    """Write the settings of something new, or of what is resumed; ``--resume`` reads those of all, so they are whole or not there.
 
     Args:
         folder: made if it is missing.
         kind: ``sweep`` or ``training``, for messages.
         content: with its ``method``.
+        again: whether they replace those of what is resumed.
 
     Raises:
         ParamsError: another process has just started one of that name.
@@ -73,7 +74,7 @@ def write_settings(folder: Path, kind: str, content: Mapping[str, Any]) -> None:
     path = folder / SETTINGS_NAME
     partial = path.with_name(f".{SETTINGS_NAME}-{uuid.uuid4().hex[:8]}")
     partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    if path.exists():
+    if path.exists() and not again:
         partial.unlink()
         raise ParamsError(f"a {kind} named {folder.name!r} has just been started; give another --name")
     partial.replace(path)

@@ -1,5 +1,7 @@
 """What the grey levels of masks mean, and the check of all pairs up front."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import build_mvtec_category, build_pairs, write_mask, write_picture
@@ -133,10 +135,20 @@ def test_label_ids_that_no_metric_would_see_are_refused(pairs, tmp_path, rule):
     check_pairs(pairs(masks="nonzero"))
 
 
-def test_masks_that_are_all_empty_are_allowed(pairs, tmp_path):
-    for path in (tmp_path / "gt").iterdir():
+def test_training_masks_without_any_foreground_are_refused(pairs, tmp_path):
+    first, *others = sorted((tmp_path / "gt").iterdir())
+    for path in others:
         write_mask(path, value=0)
-    check_pairs(pairs())
+    check_pairs(pairs())  # good pictures among them are welcome
+    write_mask(first, value=0)
+    test = [replace(sample, split="test") for sample in pairs()]
+    check_pairs(test)  # pictures that are only measured may all be good
+    with pytest.raises(DataError, match=r"none of the 6 training masks has any foreground \(train/000"):
+        check_pairs(pairs())
+    build_pairs(tmp_path / "more" / "images", tmp_path / "more" / "gt", 1)
+    seen = open_dataset(f"pairs:{tmp_path / 'more'}?split=test").category("more").test
+    with pytest.raises(DataError, match="none of the 6 training masks"):
+        check_pairs((*pairs(), *seen))
 
 
 def test_other_families_mark_whatever_is_not_zero(tmp_path):

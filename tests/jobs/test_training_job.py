@@ -143,6 +143,8 @@ def test_more_workers_than_there_are_processors_is_told_at_once(training: Place)
     assert status == 1
     assert re.search(r"64 workers of \d+ CPUs do not fit: the cluster has \d+ CPUs", output), output
     assert "give at most" in output
+    assert not (training.home / "trainings").exists()
+    assert not (training.home / "mlflow.db").exists()
 
 
 def pairs(root: Path) -> None:
@@ -156,6 +158,7 @@ def pairs(root: Path) -> None:
             Image.fromarray(mask).save(root / part / "gt" / f"{number}.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -179,12 +182,39 @@ def test_pairs_that_do_not_fit_are_named_before_anything_is_trained(
     assert not (training.home / "trainings").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(training: Place) -> None:
     status, output = training.run(*TINY, "--lr", "1e30", "--name", "burst", "--epochs", "3")
     assert status == 1, output
     assert "the training diverged" in output
     assert "a lower lr" in output
     assert not (folder(training, "burst") / "model").exists()
+    status, output = training.run("wpformer", "--resume", "burst", "--lr", "1e-4", "--no-register-model")
+    assert status == 0, output
+    assert len(curve(training, "burst")) == 3
+    client = MlflowClient(f"sqlite:///{training.home / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "wpformer/synthetic-surface"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert re.fullmatch(r"1e\+30; after step \d: 0\.0001", run.data.tags["changed.lr"])
+
+
+def test_a_training_cut_off_before_its_first_validation_is_validated_and_its_model_made(training: Place) -> None:
+    job = training.start(*TINY, "--epochs", "50", "--validate-from", "50", "--name", "early", "--smoke")
+    wait_for_epoch(job, 1)
+    status, output = training.run("wpformer", "--resume", "early")
+    assert status == 1
+    assert "the training early is running in another process" in output, output
+    os.killpg(job.pid, signal.SIGKILL)
+    ended(job)
+    status, output = training.run("wpformer", "--resume", "early", "--epochs", "1", "--validate-from", "1")
+    assert status == 0, output
+    assert re.search(r"kept: epoch \d+ of \d+", output), output
+    assert "registered: smoke-wpformer-synthetic-surface version 1" in output
+    status, output = training.run("wpformer", "--resume", "early")
+    assert status == 1
+    assert "done already" in output
+    assert "give more --epochs" in output
 
 
 @pytest.mark.parametrize(

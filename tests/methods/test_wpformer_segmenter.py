@@ -23,10 +23,30 @@ def test_maps_are_probabilities_and_the_score_is_the_highest():
     assert maps.shape == (3, 64, 64)
     torch.testing.assert_close(maps, torch.sigmoid(plain.network(pictures(3))[:, 4]))
     assert torch.equal(scores, maps.amax(dim=(1, 2)))
-    stretched, same = stretching(pictures(3))
-    assert torch.equal(same, scores), "stretching does not touch what is decided by"
-    torch.testing.assert_close(stretched.amin(dim=(1, 2)), torch.zeros(3))
-    torch.testing.assert_close(stretched.amax(dim=(1, 2)), torch.ones(3), rtol=0, atol=1e-5)
+    for found, expected in zip(stretching(pictures(3)), (maps, scores), strict=True):
+        assert torch.equal(found, expected), "stretching does not touch what is served and decided by"
+
+
+def test_stretching_belongs_to_the_maps_that_are_written():
+    images = [Image.fromarray(picture) for picture in (255 * pictures(3)).to(torch.uint8).permute(0, 2, 3, 1).numpy()]
+    for found in segmenter(map_stretching=True).prediction_maps(images):
+        assert (found.min(), found.max() >= 254) == (0, True)
+    for found, same in zip(
+        segmenter().prediction_maps(images),
+        segmenter(map_stretching=True).prediction_maps(images, stretch=False),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, same)
+        assert found.min() > 0
+
+
+@pytest.mark.parametrize("weights", ["random:3", "random:4"])
+def test_making_a_network_leaves_the_global_generator_as_it_was(weights):
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    small_network(weights=weights)
+    assert torch.equal(torch.rand(3), expected)
 
 
 @torch.inference_mode()

@@ -104,3 +104,14 @@ def test_one_category_that_fails_does_not_stop_the_others(tmp_path, capsys):
     assert run("--fpr", "0.2", "--out", str(tmp_path / "out")) == 1
     assert "problem: nut: " in capsys.readouterr().out
     check_detectors(tmp_path / "out", {"weave"})
+
+
+def test_pictures_with_defects_to_learn_from_are_refused(tmp_path):
+    from subband.training.fit_run import make_fit_plan
+    from subband.training.fit_settings import FitSettings
+
+    settings = FitSettings(data="synthetic-surface:?train=4&test=2&size=64", out=tmp_path / "out")
+    with pytest.raises(
+        DataError, match=r"of 4 training pictures of surface may be defective .* examples for segmentation"
+    ):
+        make_fit_plan("wepadim", {"image_size": 64}, settings)

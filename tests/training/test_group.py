@@ -80,6 +80,45 @@ def test_other_failures_name_the_worker(tmp_path, fail, message):
         run(lambda config: fail(), tmp_path, "failing", workers=1)
 
 
+def test_a_listener_that_fails_loses_neither_the_next_messages_nor_the_result(tmp_path, caplog):
+    def work(config):
+        from subband.training.group import send
+
+        for step in range(3):
+            send({"step": step})
+        return "done"
+
+    heard = []
+
+    def full(message):
+        heard.append(message["step"])
+        if message["step"] < 2:
+            raise OSError(f"no space left for step {message['step']}")
+
+    assert run(work, tmp_path, "unheard", workers=1, on_message=full).return_value == "done"
+    assert heard == [0, 1, 2]
+    warnings = [record.getMessage() for record in caplog.records if record.name == "subband.training.group"]
+    assert warnings == ["progress of the workers is not kept in full: OSError: no space left for step 0"]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "workers", "each"),
+    [
+        ((8,), (0,), 2, 4),
+        ((6, 2), (0, 0), 2, 3),
+        ((16, 4, 4), (0, 0, 0), 4, 4),
+        ((5, 5, 5), (0, 0, 0), 4, 2),
+        ((16, 2), (1, 1), 2, 2),
+        ((2,), (0,), 4, 1),
+    ],
+)
+def test_processors_are_divided_in_whole_workers_on_each_machine(cpus, gpus, workers, each):
+    from subband.training.group import _equal_cpus
+
+    nodes = [{"CPU": cpu, "GPU": gpu} for cpu, gpu in zip(cpus, gpus, strict=True)]
+    assert _equal_cpus(nodes, workers, gpu=any(gpus)) == each
+
+
 def test_a_group_that_would_wait_for_ever_is_refused():
     import ray
 

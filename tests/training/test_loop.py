@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subband.errors import ModelError, ParamsError
-from subband.nn.sync_batch_norm import synchronised
 from subband.training.checkpoint import (
     keep_checkpoint,
     kept_checkpoint,
@@ -139,6 +138,62 @@ def test_early_stopping_waits_for_its_patience() -> None:
     assert [epoch.best for epoch in epochs[-3:]] == [True, False, False]
 
 
+def test_a_training_that_was_stopped_early_has_nothing_left_to_do() -> None:
+    values: dict[str, Any] = {"epochs": 50, "patience": 2, "count": 64}
+    stopped = training(**values)
+    done = len(list(stopped.run()))
+    again = training(**values)
+    again.restore(stopped.state(), stopped.best_weights)
+    assert list(again.run()) == []
+    assert equal(weights(stopped), weights(again))
+    patient = training(**{**values, "patience": 4, "epochs": done + 1})
+    patient.restore(stopped.state(), stopped.best_weights)
+    assert [epoch.number for epoch in patient.run()] == [done + 1]
+
+
+class Overflowing(BlobMethod):
+    """The gradients of some updates of the first epoch are no numbers; the loss is."""
+
+    def __init__(self, *updates: int) -> None:
+        self.updates = updates
+
+    def loss(self, params: BlobParams, model: torch.nn.Module, batch: Any, step: Any) -> torch.Tensor:
+        loss = super().loss(params, model, batch, step)
+        parameter = next(model.parameters())
+        return loss + (parameter - parameter.detach()).abs().sum().sqrt() if step.update in self.updates else loss
+
+
+def test_half_precision_skips_what_overflows_and_averages_only_steps_that_were_taken() -> None:
+    params = BlobParams(precision="float16", epochs=1, count=16, ema=0.5)
+    run = Training(Overflowing(1), params, METHOD.examples(params, None))
+    before = weights(run)
+    (epoch,) = run.run()
+    assert not epoch.diverged
+    assert math.isfinite(epoch.metrics["gradient_norm"])
+    assert run.average is not None
+    for name, parameter in run.model.named_parameters():
+        expected = (before[name] + parameter.detach()) / 2
+        assert torch.allclose(run.average.module.get_parameter(name), expected, atol=1e-6), name
+    assert not equal(before, weights(run))
+
+
+def test_an_epoch_without_one_step_in_half_precision_is_a_divergence() -> None:
+    params = BlobParams(precision="float16", count=16)
+    run = Training(Overflowing(0, 1), params, METHOD.examples(params, None))
+    (epoch,) = run.run()
+    assert epoch.diverged
+    assert "no update of epoch 1 was taken" in (epoch.stop or "")
+
+
+def test_a_training_may_go_on_in_another_precision() -> None:
+    first = training(epochs=2)
+    next(first.run())
+    second = training(epochs=2, precision="float16")
+    second.restore(first.state(), first.best_weights)
+    (epoch,) = second.run()
+    assert (epoch.number, epoch.diverged) == (2, False)
+
+
 def test_a_loss_that_is_no_number_ends_the_training_and_spares_the_checkpoint(tmp_path: Path) -> None:
     run = training(epochs=4, break_at=2)
     epochs = []
@@ -212,6 +267,12 @@ def test_the_order_is_the_same_for_any_number_of_workers(
     assert set(seen) <= set(range(count))
 
 
+def test_the_order_is_not_the_stream_of_an_example() -> None:
+    """NumPy's seeds [s, e] and [s, e, 0] are the same: each purpose mixes in a word of its own."""
+    order = [draw.index for draw in micro_batches(40, 40, 1, 3, 5)[0]]
+    assert order != np.random.default_rng([3, 5, 0]).permutation(40).tolist()
+
+
 def _worker(rank: int, world: int, port: int, folder: str, values: dict[str, Any]) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
@@ -235,14 +296,3 @@ def test_two_workers_learn_what_one_does(tmp_path: Path) -> None:
     assert np.allclose([h["loss"] for h in first["history"]], [h["loss"] for h in alone.history], atol=1e-5)
     assert [h["accuracy"] for h in first["history"]] == [h["accuracy"] for h in alone.history]
     assert equal(first["weights"], weights(alone), 1e-4)
-
-
-def test_synchronised_normalisation_is_the_ordinary_one_on_one_worker() -> None:
-    net = METHOD.model(BlobParams())
-    images = torch.randn(4, 1, 12, 12)
-    expected = net(images)
-    names = list(net.state_dict())
-    replaced = synchronised(net)
-    assert list(replaced.state_dict()) == names
-    assert torch.equal(replaced(images), expected)
-    assert math.isfinite(float(expected.detach().sum()))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -17,9 +17,10 @@ from subband.analysis.running import Analysis
 from subband.analysis.scoring import device
 from subband.analysis.settings import AnalysisSettings, Source
 from subband.data import Dataset, Sample, open_dataset
+from subband.data.images import decode_grey, opened
 from subband.data.masks import open_mask
 from subband.errors import DataError, ParamsError
-from subband.methods import load
+from subband.methods import adopt, load
 from subband.metrics.segmentation import PictureScores, score_picture, summarise_scores
 
 SMOKE_DATA = "synthetic-surface:?train=4&test=8&size=64"
@@ -29,7 +30,13 @@ _PICTURES_A_TASK = 32
 class PredictionSettings(AnalysisSettings):
     """Settings of predictions."""
 
-    model: str = Field("", description="Folder of a saved segmenter, or models:/NAME@champion; not needed with --maps.")
+    model: str = Field(
+        "",
+        description="Folder of a saved segmenter, models:/NAME@champion, or a published .pth file; not needed with --maps.",
+    )
+    recipe: str | None = Field(
+        None, description="With a published file: the named params of its training, for what the file does not tell."
+    )
     data: str = Field(
         "synthetic-surface:",
         description="Dataset URI whose test pictures are predicted: pairs:PATH, images:PATH (any folder), synthetic-surface:, ...",
@@ -94,7 +101,7 @@ def predict(task: PredictionTask) -> Iterator[Predicted]:
                 sample.name, None, _scores(_read_map(settings.maps, task.category, sample), sample, settings)
             )
         return
-    segmenter = load(settings.model, settings.tracking_uri).to(device())
+    segmenter = _segmenter(settings)
     stretch = None if settings.stretch is None else settings.stretch == "on"
     for start in range(0, len(samples), settings.batch):
         batch = samples[start : start + settings.batch]
@@ -120,7 +127,9 @@ def run(analysis: Analysis, settings: PredictionSettings) -> None:
     dataset, source = settings.dataset(), settings.source()
     tasks = []
     for name in dataset.categories:
-        count = len(dataset.category(name).test)
+        samples = dataset.category(name).test
+        _check_names(name, samples)
+        count = len(samples)
         firsts = range(0, count, _PICTURES_A_TASK)
         tasks += [
             PredictionTask(settings, name, source, first, min(first + _PICTURES_A_TASK, count)) for first in firsts
@@ -166,7 +175,35 @@ def run(analysis: Analysis, settings: PredictionSettings) -> None:
 
 def map_name(category: str, sample: str) -> str:
     """Where a picture's map lies below the results' folder."""
-    return f"{category}/{sample.removeprefix('test/').removeprefix(f'{category}/')}.png"
+    return f"{category}/{sample.removeprefix('test/')}.png"
+
+
+def _check_names(category: str, samples: Sequence[Sample]) -> None:
+    """Refuse maps that would be written over each other."""
+    seen: dict[str, Sample] = {}
+    for sample in samples:
+        # Some file systems do not tell capitals from small letters.
+        other = seen.setdefault(map_name(category, sample.name).casefold(), sample)
+        if other is not sample:
+            raise DataError(
+                f"{other.name} and {sample.name} of {category} would both have the map {map_name(category, sample.name)}; "
+                "rename one"
+            )
+
+
+def _segmenter(settings: PredictionSettings) -> Any:
+    path = Path(settings.model)
+    if path.is_file():
+        segmenter = adopt(path, settings.recipe)
+    elif settings.recipe is not None:
+        raise ParamsError(f"recipe {settings.recipe} is for a published file; {settings.model} has its own params")
+    else:
+        segmenter = load(settings.model, settings.tracking_uri)
+    if segmenter.task != "segmentation":
+        raise ParamsError(
+            f"{settings.model} is a {segmenter.method}: it gives anomaly maps, and only a segmenter's are predicted"
+        )
+    return segmenter.to(device())
 
 
 def _scores(map_HW: np.ndarray, sample: Sample, settings: PredictionSettings) -> PictureScores | None:
@@ -184,6 +221,6 @@ def _scores(map_HW: np.ndarray, sample: Sample, settings: PredictionSettings) ->
 def _read_map(folder: Path, category: str, sample: Sample) -> np.ndarray:
     for name in (map_name(category, sample.name), f"{sample.name.rsplit('/', 1)[-1]}.png"):
         if (folder / name).is_file():
-            with Image.open(folder / name) as picture:
-                return np.asarray(picture.convert("L"))
+            with opened(folder / name) as stream:
+                return np.asarray(decode_grey(stream, str(folder / name)))
     raise DataError(f"{sample.name} has no map: neither {folder / map_name(category, sample.name)} nor {name} is there")

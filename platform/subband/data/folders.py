@@ -25,7 +25,7 @@ class FolderDataset:
     """A dataset whose categories are read from folders, each when it is asked for.
 
     Attributes:
-        scheme: ``mvtec``, ``visa`` or ``pairs``.
+        scheme: ``mvtec``, ``visa``, ``pairs`` or ``images``.
         root: the absolute folder.
         categories: names of the categories, sorted.
         query: the options of the URI, as written back into it.

@@ -159,10 +159,11 @@ def check_pairs(
 
     Raises:
         DataError: the first pair, in the order of the samples, that cannot be read, differs in size or breaks the rule; or masks
-            that are all empty by the rule, though they hold levels above 0.
+            that are all empty by the rule, though they hold levels above 0; or training masks that are all empty.
     """
     brightest = for_each(lambda sample: _check_pair(sample, rule), samples, threads, progress)
-    marked = [(level, sample) for level, sample in zip(brightest, samples, strict=True) if level]
+    looked_at = [(level, sample) for level, sample in zip(brightest, samples, strict=True) if level is not None]
+    marked = [(level, sample) for level, sample in looked_at if level]
     if marked and all(level <= FOREGROUND_ABOVE for level, _ in marked):
         level, sample = max(marked, key=lambda found: found[0])
         where = getattr(sample.mask, "path", sample.name)
@@ -170,16 +171,23 @@ def check_pairs(
             f"no mask has a foreground: of {len(samples)}, the highest grey level is {level}, in {where}, and only levels "
             "above 128 are foreground to the metrics; are they label ids? Then add masks=nonzero to the URI"
         )
+    masks = [sample for sample in samples if sample.split == "train" and sample.mask is not None]
+    levels = {sample: level for level, sample in looked_at}
+    if masks and all(levels.get(sample, 255) <= FOREGROUND_ABOVE for sample in masks):
+        raise DataError(
+            f"none of the {len(masks)} training masks has any foreground ({masks[0].name} is the first): nothing can be learnt of "
+            "what a defect is; give pictures with defects, or another rule for masks"
+        )
 
 
-def _check_pair(sample: Sample, rule: MaskRule | None) -> int:
-    """Highest level of the mask as it will be used, 0 where it was not looked at."""
+def _check_pair(sample: Sample, rule: MaskRule | None) -> int | None:
+    """Highest level of the mask as it will be used; None where it was not looked at."""
     if sample.mask is None:
         open_mask(sample)
         return 0
     check_mask_size(sample, picture_size(sample.mask), picture_size(sample.image))
     if not isinstance(sample.mask, RuledMask | MaskFileSource):
-        return 0
+        return None
     if not isinstance(sample.mask, RuledMask):
         return _brightest(open_mask(sample))
     ruled = _by(rule, sample.mask)

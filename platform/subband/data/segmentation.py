@@ -77,7 +77,7 @@ class SegmentationExamples:
         sample = self.samples[draw.index]
         image, mask = sample.image.open(), open_mask(sample, self.masks)
         check_mask_size(sample, mask.size, image.size)
-        rng = np.random.default_rng([self.seed, draw.epoch, draw.index])
+        rng = np.random.default_rng([zlib.crc32(b"augmentation"), self.seed, draw.epoch, draw.index])
         image, mask = augment(image, mask, self.augmentation, rng)
         example = {
             "images": _unit(self._resized(image)).permute(2, 0, 1).contiguous(),

@@ -2,7 +2,7 @@
 
 from subband.methods.base import Fitted, Method, StagedMethod, divided_chains
 from subband.methods.detector import LEAVE_ONE_OUT, UNCALIBRATED, Calibration, Detector, Predictions, set_calibration
-from subband.methods.loading import load
+from subband.methods.loading import adopt, load
 from subband.methods.registry import (
     get_method,
     is_trained,
@@ -31,6 +31,7 @@ __all__ = [
     "TrainedMethod",
     "TrainingParams",
     "TrainingSet",
+    "adopt",
     "divided_chains",
     "get_method",
     "is_trained",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from subband.errors import ModelError, ParamsError, unknown_name
 from subband.home import home
 from subband.methods.detector import Detector, parse_calibration, read_description, read_tensors
-from subband.methods.registry import get_method, make_params
+from subband.methods.registry import get_method, list_methods, make_params
+from subband.methods.trained import Adopting
 
 
 def load(path_or_uri: str | Path, tracking_uri: str | None = None) -> Detector:
@@ -34,3 +36,28 @@ def load(path_or_uri: str | Path, tracking_uri: str | None = None) -> Detector:
         params, read_tensors(folder), parse_calibration(description, folder), description["about"]
     )
     return detector.eval()
+
+
+def adopt(path: Path, recipe: str | None = None) -> Detector:
+    """The model of a checkpoint file that a method's authors published, in eval mode on the CPU.
+
+    Args:
+        path: the file, of any method that adopts such.
+        recipe: named params of its method, for what the file does not tell.
+
+    Raises:
+        ModelError: no method knows the file; the message has each one's reason.
+        ParamsError: no method has such a recipe.
+    """
+    methods = [method for method in map(get_method, list_methods()) if isinstance(method, Adopting)]
+    known = sorted({name for method in methods for name in method.recipes})
+    if recipe is not None and recipe not in known:
+        raise ParamsError(unknown_name("recipe", recipe, known))
+    reasons = []
+    for method in methods:
+        if recipe is None or recipe in method.recipes:
+            try:
+                return method.adopt(path, method.recipes[recipe] if recipe else {}).eval()
+            except ModelError as error:
+                reasons.append(str(error))
+    raise ModelError("; ".join(reasons))

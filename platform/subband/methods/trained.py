@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -13,7 +14,7 @@ from subband.data import Dataset, Draw, Examples
 from subband.methods.base import Method
 from subband.methods.detector import Detector
 
-__all__ = ["Batch", "Draw", "Examples", "Step", "TrainedMethod", "TrainingSet"]
+__all__ = ["Adopting", "Batch", "Draw", "Examples", "Step", "TrainedMethod", "TrainingSet"]
 
 Batch = Mapping[str, Tensor]
 """Tensors of B examples by name, the first dimension B."""
@@ -141,5 +142,25 @@ class TrainedMethod(Method, Protocol):
             params: of the training.
             model: with the chosen weights.
             about: what a reader must know of the training; plain JSON values.
+        """
+        ...
+
+
+@runtime_checkable
+class Adopting(Protocol):
+    """A trained method whose authors published checkpoints: these become its deployable model without a training."""
+
+    recipes: Mapping[str, Mapping[str, Any]]
+
+    def adopt(self, path: Path, values: Mapping[str, Any]) -> Detector:
+        """The deployable model of a published checkpoint.
+
+        Args:
+            path: the file.
+            values: params that the file does not tell.
+
+        Raises:
+            ModelError: it is no checkpoint of this method, or of other params.
+            ParamsError: illegal values.
         """
         ...

@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from torch.distributed.nn import functional as across
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from subband.errors import ParamsError
+
+_PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
 
 class SyncBatchNorm(_BatchNorm):
     """`nn.BatchNorm1d`, ``2d`` or ``3d`` whose batch is that of all workers.
@@ -59,14 +63,29 @@ def _sum(values: Tensor) -> Tensor:
 
 
 def synchronised(model: nn.Module) -> nn.Module:
-    """The model with every batch normalisation made one over all workers; its parameters and buffers are the same objects."""
+    """The model with every batch normalisation made one over all workers; its parameters and buffers are the same objects.
+
+    Raises:
+        ParamsError: a batch normalisation is neither of torch's three nor of this file; what else it computes would be lost.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and type(module) not in (*_PLAIN, SyncBatchNorm):
+            kind = f"{type(module).__module__}.{type(module).__qualname__}"
+            raise ParamsError(
+                f"{name or 'the network'} is a {kind}, which cannot be made a normalisation over all workers without changing "
+                "what it computes: train with one worker, or build the network with nn.BatchNorm2d"
+            )
     if any(parameter.is_cuda for parameter in model.parameters()):
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
-    if isinstance(model, _BatchNorm):
+    return _replaced(model)
+
+
+def _replaced(model: nn.Module) -> nn.Module:
+    if isinstance(model, _PLAIN):
         return _like(model)
     for name, child in model.named_children():
-        replaced = synchronised(child)
+        replaced = _replaced(child)
         if replaced is not child:
             setattr(model, name, replaced)
     return model

@@ -62,16 +62,7 @@ def learning_curves(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if best_epoch is not None:
         scores.axvline(best_epoch, color=style.INK, linewidth=0.8, linestyle="dashed")
-        scores.annotate(
-            f"kept: epoch {best_epoch}",
-            (best_epoch, 0.02),
-            xycoords=("data", "axes fraction"),
-            xytext=(-3 if best_epoch > len(history) / 2 else 3, 0),
-            textcoords="offset points",
-            ha="right" if best_epoch > len(history) / 2 else "left",
-            fontsize=style.SMALL,
-            color=style.INK,
-        )
+        scores.set_title(f"kept: epoch {best_epoch} (dashed)", loc="right", size=style.SMALL, color=style.INK)
     if scores.has_data():
         scores.legend(fontsize=style.SMALL, frameon=False)
     return figure

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,6 +21,8 @@ from subband.tracking.uri import TrackingTarget, resolve_tracking
 REPORT_FILE_NAME = "report.json"
 _BATCH = 100
 _DIGEST_LENGTH = 12
+_WHOLE = "report_digest"
+"""Tag of a run that holds all of a report's folder: the digest of the report."""
 
 
 class ReportFile(BaseModel):
@@ -33,11 +36,12 @@ class ReportFile(BaseModel):
         params: what was asked.
         points: (name, value, step) of every number.
         tags: what a reader must know.
+        status: how it ended, as MLflow calls it; RUNNING until somebody says so.
         tracking_uri: where it was to be logged; `log_report` goes there unless told otherwise.
         artifact_root: see `TrackingTarget`.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     format: int = 1
     report_id: str = Field(default_factory=lambda: uuid.uuid4().hex)
@@ -47,6 +51,7 @@ class ReportFile(BaseModel):
     params: dict[str, Any] = {}
     points: list[tuple[str, float, int]] = []
     tags: dict[str, str] = {}
+    status: Literal["RUNNING", "FINISHED", "FAILED", "KILLED"] = "FINISHED"
     tracking_uri: str
     artifact_root: str | None = None
 
@@ -84,40 +89,61 @@ def log_report(folder: Path, tracking_uri: str | None = None) -> LoggedReport:
 
 
 def start_run(client: Any, report: ReportFile, target: TrackingTarget) -> str:
-    """The report's run, made if it is not there; one that was interrupted is running again."""
+    """The report's run, made if it is not there, with all points so far; one that was interrupted is running again."""
     for run in client.search_runs([_experiment(client, report.experiment, target)], _query(report)):
-        client.update_run(run.info.run_id, status="RUNNING")
-        return str(run.info.run_id)
-    return _create_run(client, report, target)
+        run_id = str(run.info.run_id)
+        client.update_run(run_id, status="RUNNING")
+        # Its params cannot be changed any more; its tags can, and say what was.
+        for name, value in legal_tags(report.tags).items():
+            if run.data.tags.get(name) != value:
+                client.set_tag(run_id, name, value)
+        keys = {legal_key(name) for name, *_ in report.points}
+        there = {(key, point.step) for key in keys for point in client.get_metric_history(run_id, key)}
+        _log_points(client, run_id, [point for point in report.points if (legal_key(point[0]), point[2]) not in there])
+        return run_id
+    run_id = _create_run(client, report, target)
+    _log_points(client, run_id, report.points)
+    return run_id
 
 
 def finish_run(client: Any, run_id: str, folder: Path, status: str) -> None:
     """Log the files of a report's folder and mark its run."""
     client.log_artifacts(run_id, str(folder))
     client.set_terminated(run_id, status)
+    client.set_tag(run_id, _WHOLE, _digest(folder))  # the last: a run that was cut off on the way lacks it
 
 
 def _log(folder: Path, report: ReportFile, target: TrackingTarget) -> LoggedReport:
-    from mlflow.entities import Metric
-
     client = connect(target)
     experiment_id = _experiment(client, report.experiment, target)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for run in client.search_runs([experiment_id], _query(report)):
-        if run.info.status == "FINISHED":
+        if run.data.tags.get(_WHOLE) == _digest(folder):
             return LoggedReport(target, str(run.info.run_id), experiment_id, len(files))
-        client.delete_run(run.info.run_id)  # its writer died or was cut off half-way
+        client.delete_run(run.info.run_id)  # its writer died or was cut off half-way, or the report has grown
     run_id = _create_run(client, report, target)
     try:
-        now = int(client.get_run(run_id).info.start_time)
-        metrics = [Metric(legal_key(name), value, now, step) for name, value, step in report.points]
-        for start in range(0, len(metrics), _BATCH):
-            client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
-        finish_run(client, run_id, folder, "FINISHED")
+        _log_points(client, run_id, report.points)
+        # Nobody was left to say how it ended: its process was killed.
+        finish_run(client, run_id, folder, "KILLED" if report.status == "RUNNING" else report.status)
     except BaseException:
         _give_up(client, run_id)
         raise
     return LoggedReport(target, run_id, experiment_id, len(files))
+
+
+def _log_points(client: Any, run_id: str, points: Sequence[tuple[str, float, int]]) -> None:
+    from mlflow.entities import Metric
+
+    now = int(client.get_run(run_id).info.start_time)
+    metrics = [Metric(legal_key(name), value, now, step) for name, value, step in points]
+    for start in range(0, len(metrics), _BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+
+
+def _digest(folder: Path) -> str:
+    """Of the report as it is now."""
+    return hashlib.sha256((folder / REPORT_FILE_NAME).read_bytes()).hexdigest()
 
 
 def _query(report: ReportFile) -> str:

@@ -91,7 +91,7 @@ def make_fit_plan(name: str, values: Mapping[str, Any], settings: FitSettings) -
 
     Raises:
         ParamsError: a param or setting is illegal.
-        DataError: no such dataset or category.
+        DataError: no such dataset or category, or one with defective training pictures.
     """
     method, dataset = staged_method(name), settings.dataset()
     decisions: list[tuple[str, str, str]] = []
@@ -108,6 +108,7 @@ def make_fit_plan(name: str, values: Mapping[str, Any], settings: FitSettings) -
     names = dataset.categories if settings.category is None else (settings.category,)
     categories = tuple(dataset.category(each) for each in names)
     for category in categories:
+        champion_split(category)
         method.chain(params, len(category.train), len(category.test or category.train))
     run = settings.name or f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     folder = (settings.out or home() / "fits" / run).expanduser().absolute()

@@ -27,7 +27,7 @@ def parse_flags(
         argv: arguments behind the method's name.
 
     Returns:
-        The settings, and the params that were given.
+        The settings, of which those that were given are the model's ``model_fields_set``, and the params that were given.
 
     Raises:
         ParamsError: an illegal setting, or no such method. The params' ranges are checked by `make_params`.
@@ -63,7 +63,10 @@ def parse_flags(
         args=argv,
         config=(tyro.conf.HelptextFromCommentsOff,),
     )
-    checked = validated(settings_type, given.model_dump(), "settings")
+    # tyro makes a flag of a bool only where it has a default, so no value can stand for "not given": the words say it.
+    words = {word[2:].partition("=")[0].replace("-", "_") for word in argv if word.startswith("--")}
+    said = {name: value for name, value in given.model_dump().items() if words & {name, f"no_{name}"}}
+    checked = validated(settings_type, said, "settings")
     return checked, {name: value for name, value in values.model_dump().items() if value is not None}
 
 

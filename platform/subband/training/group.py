@@ -18,7 +18,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +38,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from subband.errors import ClusterError, ParamsError, SubbandError
 from subband.training.messages import Mailbox, Message
 
+_log = logging.getLogger(__name__)
 Function = Callable[[dict[str, Any]], Any]
 
 STARTS = 10
@@ -78,7 +79,8 @@ def run_on_workers(
         max_failures: attempts after the first.
         keep: which checkpoints are kept; by default all.
         callbacks: Ray Train's, called in its controller (`TuneReportCallback` in a trial).
-        on_message: called in a thread of this process with each message that rank 0 sends, in order, while they run.
+        on_message: called in a thread of this process with each message that rank 0 sends, in order, while they run. What it
+            raises ends nothing: the first error is logged as a warning, and the next messages come.
 
     Returns:
         Ray's result: rank 0's `return_value`, the checkpoints, and the metrics of the last one.
@@ -154,10 +156,22 @@ def worker_share(workers: int, device: Literal["auto", "gpu", "cpu"], cpus: int 
         cpus: processors of each; None divides those of the cluster.
     """
     found = ray.cluster_resources()
-    widest = max((int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"]), default=1)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpu = device == "gpu" or (device == "auto" and int(found.get("GPU", 0)) >= workers)
     reason = f"the cluster has {found.get('CPU', 0):.0f} CPUs and {found.get('GPU', 0):.0f} GPUs"
-    return WorkerShare(gpu, cpus or max(1, min(int(found.get("CPU", 1)) // workers, widest)), reason)
+    return WorkerShare(gpu, cpus or _equal_cpus(nodes, workers, gpu), reason)
+
+
+def _equal_cpus(nodes: Sequence[Mapping[str, float]], workers: int, gpu: bool) -> int:
+    """The most processors that each worker can have, whole workers on each machine; 1 where they do not fit at all."""
+    most = int(sum(node.get("CPU", 0) for node in nodes)) // workers
+    return next((cpus for cpus in range(most, 1, -1) if sum(_rooms(nodes, cpus, gpu)) >= workers), 1)
+
+
+def _rooms(nodes: Sequence[Mapping[str, float]], cpus: int, gpu: bool) -> list[int]:
+    """Workers that each machine has room for."""
+    rooms = [int(node.get("CPU", 0)) // cpus for node in nodes]
+    return [min(room, int(node.get("GPU", 0))) for room, node in zip(rooms, nodes, strict=True)] if gpu else rooms
 
 
 def check_fit(workers: int, cpus_per_worker: int, use_gpu: bool) -> None:
@@ -182,9 +196,7 @@ def check_fit(workers: int, cpus_per_worker: int, use_gpu: bool) -> None:
         raise ParamsError(
             f"a worker of {cpus_per_worker} CPUs fits no machine: the widest of the cluster has {max(cpus)}; give at most so many"
         )
-    rooms = [cpu // cpus_per_worker for cpu in cpus]
-    if use_gpu:
-        rooms = [min(room, gpu) for room, gpu in zip(rooms, gpus, strict=True)]
+    rooms = _rooms(nodes, cpus_per_worker, use_gpu)
     # A Tune trial that starts the group keeps the processors that it runs on.
     held = _held_cpus()
     fitting = sum(rooms) if not held else min(sum(rooms), int((sum(cpus) - held) // cpus_per_worker))
@@ -226,12 +238,12 @@ def _work(function: Function, config: dict[str, Any], threads: int, messages: An
 
 @contextlib.contextmanager
 def _heard(messages: Any, on_message: Callable[[Message], None] | None) -> Iterator[None]:
-    """Pass messages on while the block runs, and those that are left when it ends; what `on_message` raises is raised there."""
+    """Pass messages on while the block runs, and those that are left when it ends; what `on_message` raises is logged once."""
     if on_message is None:
         yield
         return
     over = threading.Event()
-    problems: list[Exception] = []
+    warned = threading.Event()
 
     def listen() -> None:
         try:
@@ -240,13 +252,17 @@ def _heard(messages: Any, on_message: Callable[[Message], None] | None) -> Itera
             pass_on()
         except ray.exceptions.RayError:
             pass  # the mailbox's machine is gone: progress is lost, the work is not
-        except Exception as problem:
-            problems.append(problem)
 
     def pass_on() -> None:
-        for message in ray.get(messages.take.remote()):
-            if message:
+        for message in filter(None, ray.get(messages.take.remote())):
+            try:
                 on_message(message)
+            except (
+                Exception
+            ) as problem:  # a full disk, for instance: the work and its result are worth more than its progress
+                if not warned.is_set():
+                    _log.warning("progress of the workers is not kept in full: %s: %s", type(problem).__name__, problem)
+                warned.set()
 
     listener = threading.Thread(target=listen, name="messages of workers", daemon=True)
     listener.start()
@@ -256,8 +272,6 @@ def _heard(messages: Any, on_message: Callable[[Message], None] | None) -> Itera
         over.set()
         listener.join()
         ray.kill(messages)
-    if problems:
-        raise problems[0]
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import contextlib
 import math
 import random
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,10 +115,11 @@ class Training:
     def run(self) -> Iterator[Epoch]:
         """Train the epochs that are left, and yield after each.
 
-        The generator ends after the last epoch, after one that says `stop`, or when the caller leaves it. After a diverged epoch
-        the weights are spoilt: what was saved last is good.
+        The generator ends after the last epoch, after one that says `stop`, or when the caller leaves it; a training whose patience
+        was at its end when it was saved yields nothing more. After a diverged epoch the weights are spoilt: what was saved last
+        is good.
         """
-        while self.epoch < self.params.epochs:
+        while self.epoch < self.params.epochs and not self._waited():
             started = time.perf_counter()
             metrics, problem = self._train_epoch(self.epoch)
             if problem is not None:
@@ -132,12 +134,9 @@ class Training:
                 metrics |= self.evaluate(self.data.validation)
                 best = self._note(metrics[self.method.chosen_by])
             self.history.append(metrics)
-            patience = self.params.patience
-            waited = bool(patience) and self._since_best >= patience and number < self.params.epochs
-            stop = f"{self.method.chosen_by} was not better for {patience} evaluations" if waited else None
+            waited = self._waited() and number < self.params.epochs
+            stop = f"{self.method.chosen_by} was not better for {self.params.patience} evaluations" if waited else None
             yield Epoch(number, metrics, best, stop)
-            if stop is not None:
-                return
 
     def evaluate(self, examples: Examples) -> dict[str, float]:
         """Metrics of the evaluated network (the moving average, if there is one) on examples, shared out among the workers.
@@ -162,6 +161,12 @@ class Training:
             results = [shares[index % world][index // world] for index in range(len(examples))]
         return self.method.summarise(self.params, results)
 
+    def validate(self) -> bool:
+        """Evaluate the last epoch, where it was not; returns whether its weights are the best so far."""
+        metrics = self.evaluate(self.data.validation)
+        self.history[-1] = {**self.history[-1], **metrics}
+        return self._note(metrics[self.method.chosen_by])
+
     def state(self) -> dict[str, Any]:
         """All that a training needs to go on: tensors and plain values."""
         return {
@@ -178,7 +183,8 @@ class Training:
         """Go on from a `state`; the optimiser keeps what it learnt, the rate is that of these params."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty if the training was not in float16 so far
+            self._scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"] or state["model"])
         self.history = list(state["history"])
@@ -191,6 +197,10 @@ class Training:
             self.model.load_state_dict(self.best_weights)
             self.average = None
         return self.model
+
+    def _waited(self) -> bool:
+        """Whether the patience is at its end."""
+        return bool(self.params.patience) and self._since_best >= self.params.patience
 
     def _note(self, score: float) -> bool:
         if not score > self._best:
@@ -212,6 +222,7 @@ class Training:
         check_every = _CHECK_EVERY_ON_GPU if place.device.type == "cuda" else 1
         loss_sum = torch.zeros((), dtype=torch.float64, device=place.device)
         norm_sum = torch.zeros((), dtype=torch.float64, device=place.device)
+        half, taken = params.precision == "float16", 0
         prepared = iter(loader(self.data.train, batches, place))
         for update in range(updates):
             rate = self.method.rate(params, epoch + update / updates)
@@ -228,8 +239,11 @@ class Training:
                 loss_sum += loss.detach()
             self._scaler.unscale_(self._optimizer)
             norm = clip_grad_norm_(self.model.parameters(), params.clip or math.inf)
-            # A step that overflowed in half precision is skipped by the scaler, which is no divergence.
-            norm_sum += norm if params.precision != "float16" else norm.nan_to_num(0.0, 0.0, 0.0)
+            # A step that overflowed in half precision is skipped by the scaler, which is no divergence while others are taken.
+            skipped = half and not bool(torch.isfinite(norm))
+            taken += not skipped
+            if not skipped:
+                norm_sum += norm
             if (update + 1) % check_every == 0 or update + 1 == updates:
                 total, norms = self._mean_over_workers(loss_sum), float(norm_sum)
                 if not (math.isfinite(total) and math.isfinite(norms)):
@@ -240,9 +254,14 @@ class Training:
                     )
             self._scaler.step(self._optimizer)
             self._scaler.update()
-            if self.average is not None:
+            if self.average is not None and not skipped:
                 self.average.update(self.model)
-        return {"loss": total / updates, "learning_rate": rate, "gradient_norm": norms / updates}, None
+        if not taken:
+            return {"loss": math.nan, "learning_rate": rate}, (
+                f"no update of epoch {epoch + 1} was taken: the gradients of all {updates} were no finite numbers in float16; "
+                "bfloat16 or float32 (precision), or a lower lr, may help"
+            )
+        return {"loss": total / updates, "learning_rate": rate, "gradient_norm": norms / taken}, None
 
     def _mean_over_workers(self, value: Tensor) -> float:
         if self.place.world > 1:
@@ -272,7 +291,8 @@ class Training:
 
     def _seed(self, epoch: int) -> None:
         """Seed what happens inside the network (dropout, drop path): by epoch, and by worker, whose examples differ."""
-        words = np.random.SeedSequence([self.params.seed, epoch, self.place.rank]).generate_state(2)
+        entropy = [zlib.crc32(b"network"), self.params.seed, epoch, self.place.rank]
+        words = np.random.SeedSequence(entropy).generate_state(2)
         torch.manual_seed(int(words[0]))
         np.random.seed(int(words[1]))
         random.seed(int(words[1]))

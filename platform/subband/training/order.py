@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,7 @@ def micro_batches(
     Examples are permuted by seed and epoch; each batch is cut into `accumulation` micro-batches and each of these among the
     workers, so that the union over the workers is the same for any number of them.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(count)
+    order = np.random.default_rng([zlib.crc32(b"order"), seed, epoch]).permutation(count)
     updates = count // batch
     cut = order[: updates * batch].reshape(updates * accumulation, world, -1)
     return [[Draw(int(index), epoch) for index in part[rank]] for part in cut]

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from subband.data import Dataset, fingerprint, open_dataset
 from subband.errors import ParamsError, unknown_name
 from subband.home import home
 from subband.methods import TrainedMethod, TrainingParams, TrainingSet, make_params, trained_method
 from subband.named_folders import named_folder, read_settings, write_settings
-from subband.training.checkpoint import CHANGEABLE
+from subband.training.checkpoint import CHANGEABLE, DESCRIPTION, read_description
 from subband.training.order import check_division
 from subband.training.settings import TrainSettings
+
+RUN_NAME, RESULTS, LOCK_NAME = "train", "report/results.json", "training.lock"
 
 _GIVEN_ANEW = {
     "resume",
@@ -73,17 +79,23 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
     if resumed:
         settings, values = _saved(folder, settings, values)
     decisions: list[tuple[str, str, str]] = []
-    recipe = settings.recipe or ("smoke" if settings.smoke else None)
-    if recipe is not None and recipe not in method.recipes:
-        raise ParamsError(unknown_name("recipe", recipe, method.recipes))
-    uri = settings.data or method.embedded
-    if settings.smoke and settings.data is None:
-        uri = method.embedded_smoke
+    # What is resumed has all its params already.
+    recipes = () if resumed else tuple(filter(None, (settings.recipe, "smoke" if settings.smoke else None)))
+    given: dict[str, Any] = {}
+    for recipe in recipes:
+        if recipe not in method.recipes:
+            raise ParamsError(unknown_name("recipe", recipe, method.recipes))
+        # A longer recipe's first evaluation may lie behind the last epoch of the one laid over it.
+        given |= {"validate_from": 1, **method.recipes[recipe]}
+    given |= values
+    if settings.smoke:
         decisions.append(("smoke", "on", "a tiny training: checks the path, says nothing about quality"))
-    dataset = open_dataset(uri)
-    given = {**(method.recipes[recipe] if recipe else {}), **values}
-    if recipe:
-        decisions.append(("recipe", recipe, ", ".join(f"{key}={value}" for key, value in given.items())))
+    dataset = open_dataset(settings.data or (method.embedded_smoke if settings.smoke else method.embedded))
+    if recipes:
+        words = ", ".join(f"{key}={value}" for key, value in given.items())
+        decisions.append(("recipe", " under ".join(recipes), words))
+    if Path(weights := str(given.get("weights", ""))).is_file():
+        given["weights"] = str(Path(weights).absolute())  # the training may be resumed from another folder
     if "weights" in method.params_type.model_fields and "weights" not in given:
         if dataset.uri.startswith("synthetic"):
             given["weights"] = "random:0"
@@ -94,6 +106,7 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
     params: TrainingParams = make_params(method, given)
     if resumed:
         _refuse_other_params(folder, params)
+        _refuse_what_is_done(folder, params)
     examples = method.examples(params, dataset)
     check_division(len(examples.train), params.batch, params.accumulation, settings.workers)
     sizes = {"training": examples.train, "validation": examples.validation, **examples.tests}
@@ -114,18 +127,48 @@ def dataset_digest(dataset: Dataset) -> str:
 def save_settings(plan: TrainPlan) -> None:
     """Keep what `--resume` needs in the training's folder.
 
+    What a resumed training was given anew is kept too: it goes on with that when it is cut off once more.
+
     Raises:
         ParamsError: another process has just started a training of that name.
     """
-    if plan.resumed:
-        return
     content = {
         "method": plan.method.name,
         # The dataset's own URI is absolute: the training may be resumed from another folder.
-        "settings": {**plan.settings.model_dump(mode="json"), "data": plan.dataset.uri, "smoke": False, "recipe": None},
+        "settings": {**plan.settings.model_dump(mode="json"), "data": plan.dataset.uri, "recipe": None, "resume": None},
         "params": plan.params.model_dump(mode="json"),
     }
-    write_settings(plan.folder, "training", content)
+    write_settings(plan.folder, "training", content, again=plan.resumed)
+
+
+@contextlib.contextmanager
+def training_lock(folder: Path) -> Iterator[None]:
+    """Hold the right to train in this folder, which is made if it is missing; the system gives it back when the process ends.
+
+    Raises:
+        ParamsError: another process trains there right now.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK_NAME, timeout=0, thread_local=False):
+            yield
+    except Timeout:
+        raise ParamsError(
+            f"the training {folder.name} is running in another process: wait until it ends, or interrupt it first"
+        ) from None
+
+
+def _refuse_what_is_done(folder: Path, params: TrainingParams) -> None:
+    """Only a training that has come to its end has results; one that was cut off before goes on to them."""
+    results = folder / RESULTS
+    if not results.exists():
+        return
+    tested = int(json.loads(results.read_text(encoding="utf-8")).get("epochs", 0))
+    begun = [read_description(path.parent)["epoch"] for path in folder.glob(f"{RUN_NAME}/checkpoint_*/{DESCRIPTION}")]
+    if params.epochs <= tested and max(begun, default=0) <= tested:
+        raise ParamsError(
+            f"{tested} epochs of the training {folder.name} are done already, and its model is saved: give more --epochs"
+        )
 
 
 def _refuse_other_params(folder: Path, params: TrainingParams) -> None:
@@ -149,8 +192,8 @@ def _saved(folder: Path, given: TrainSettings, values: Mapping[str, Any]) -> tup
     kept = TrainSettings.model_validate(content["settings"])
     if given.data is not None:
         given = given.model_copy(update={"data": open_dataset(given.data).uri})  # the saved one is absolute
-    default = TrainSettings.model_validate({})
-    changed = {name: value for name, value in given if value != getattr(default, name) and value != getattr(kept, name)}
+    # A value that is the default is given too: one worker, where there were four.
+    changed = {name: value for name in given.model_fields_set if (value := getattr(given, name)) != getattr(kept, name)}
     if fixed := sorted(set(changed) - _GIVEN_ANEW):
         flags = ", ".join("--" + name.replace("_", "-") for name in fixed)
         raise ParamsError(

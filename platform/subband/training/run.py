@@ -25,11 +25,12 @@ from subband.tracking import (
     register_champion,
     resolve_tracking,
 )
+from subband.tracking.sweep_file import write_atomically
 from subband.training.checkpoint import read_best
 from subband.training.figures import training_figures
-from subband.training.group import run_on_workers, worker_share
+from subband.training.group import WorkerShare, check_fit, run_on_workers, worker_share
 from subband.training.loop import best_epoch
-from subband.training.plan import TrainPlan, save_settings
+from subband.training.plan import RESULTS, RUN_NAME, TrainPlan, save_settings, training_lock
 from subband.training.proof import finished, save_proven
 from subband.training.worker import train_worker
 
@@ -51,7 +52,7 @@ class TrainResult:
         parity: greatest difference of the model loaded afresh from the trained one.
         registered: in MLflow's registry, if it is.
         problems: what went wrong without ending the training.
-        url: of the MLflow run.
+        run_id: of the MLflow run, or None if it could not be started.
     """
 
     plan: TrainPlan
@@ -63,6 +64,7 @@ class TrainResult:
     parity: float = math.nan
     registered: str | None = None
     problems: list[str] = field(default_factory=list)
+    run_id: str | None = None
 
     @property
     def best_epoch(self) -> int | None:
@@ -88,6 +90,7 @@ def run_training(
     where, why = cluster.connect()
     settings = plan.settings
     share = worker_share(settings.workers, settings.device, settings.cpus_per_worker)
+    check_fit(settings.workers, share.cpus, share.gpu)
     decisions = (
         *plan.decisions,
         ("ray", where, why),
@@ -97,68 +100,76 @@ def run_training(
     for what, choice, because in decisions:
         say(f"{what}: {choice} ({because})")
     plan.method.check(plan.examples, _told(say))
-    save_settings(plan)
-    report = _report_file(plan, decisions, target.uri, target.artifact_root)
     result = TrainResult(plan)
-    with LiveReport(plan.folder / "report", report, target) as live:
-
-        def hear(message: Mapping[str, Any]) -> None:
-            if "epoch" in message:
-                live.points([(name, value, message["epoch"]) for name, value in message["metrics"].items()])
-            watch(message)
-
-        done = run_on_workers(
-            train_worker,
-            {
-                "method": plan.method.name,
-                "params": plan.params.model_dump(mode="json"),
-                "data": plan.dataset.uri,
-                "loaders": settings.loaders if settings.loaders is not None else (4 if share.gpu else 0),
-            },
-            name="train",
-            workers=plan.settings.workers,
-            storage=plan.folder,
-            use_gpu=share.gpu,
-            cpus_per_worker=share.cpus,
-            max_failures=plan.settings.max_failures,
-            keep=train.CheckpointConfig(num_to_keep=1),
-            on_message=hear,
-        )
-        outcome: dict[str, Any] = done.return_value  # type: ignore[attr-defined]  # of Train V2's result
-        result.history, result.tests = outcome["history"], outcome["tests"]
-        result.stop, result.diverged = outcome["stop"], outcome["diverged"]
-        _write_curves(result.history, live.folder / CURVES)
-        if result.diverged:
-            kept = (
-                f"; the checkpoint after epoch {len(result.history)} is kept in {plan.folder}" if result.history else ""
-            )
-            result.problems.append(f"the training diverged: {result.stop}{kept}")
-            live.status = "FAILED"
-            return result
-        assert done.checkpoint is not None
-        with done.checkpoint.as_directory() as folder:
-            _finish(plan, result, Path(folder))
-        live.points([(f"{name}.{key}", value, 0) for name, row in result.tests.items() for key, value in row.items()])
-        (live.folder / "results.json").write_text(
-            json.dumps({"tests": result.tests, "best_epoch": result.best_epoch, "stop": result.stop}, indent=1)
-        )
-        for name, figure in _figures(plan, result).items():
-            figure.savefig(live.folder / f"{name}.png", dpi=110)
-    if live.problem:
-        result.problems.append(live.problem)
-    if plan.settings.register_model and result.model is not None:
+    with training_lock(plan.folder):
+        save_settings(plan)
+        report = _report_file(plan, decisions, target.uri, target.artifact_root)
+        with LiveReport(plan.folder / "report", report, target) as live:
+            _train(plan, result, share, live, watch)
+        result.run_id = live.run_id
+        if live.problem:
+            result.problems.append(live.problem)
+    if settings.register_model and result.model is not None:
+        # What checks the path must never be served in the place of a real model.
+        name = f"{'smoke-' if settings.smoke else ''}{plan.method.name}-{plan.dataset.name}"
         try:
-            champion = register_champion(
-                result.model,
-                f"{plan.method.name}-{plan.dataset.name}",
-                _tags(plan, result),
-                target=target,
-                run_id=live.run_id,
-            )
+            champion = register_champion(result.model, name, _tags(plan, result), target=target, run_id=live.run_id)
             result.registered = f"{champion.name} version {champion.version}"
         except TrackingError as error:
             result.problems.append(f"the model is saved in {result.model} but not registered: {error}")
     return result
+
+
+def _train(
+    plan: TrainPlan,
+    result: TrainResult,
+    share: WorkerShare,
+    live: LiveReport,
+    watch: Callable[[Mapping[str, Any]], None],
+) -> None:
+    """Train on the workers; then the model, the curves and the figures."""
+    settings = plan.settings
+
+    def hear(message: Mapping[str, Any]) -> None:
+        # A diverged epoch is done again when the training is resumed.
+        if "epoch" in message and not message["diverged"]:
+            live.points([(name, value, message["epoch"]) for name, value in message["metrics"].items()])
+        watch(message)
+
+    done = run_on_workers(
+        train_worker,
+        {
+            "method": plan.method.name,
+            "params": plan.params.model_dump(mode="json"),
+            "data": plan.dataset.uri,
+            "loaders": settings.loaders if settings.loaders is not None else (4 if share.gpu else 0),
+        },
+        name=RUN_NAME,
+        workers=settings.workers,
+        storage=plan.folder,
+        use_gpu=share.gpu,
+        cpus_per_worker=share.cpus,
+        max_failures=settings.max_failures,
+        keep=train.CheckpointConfig(num_to_keep=1),
+        on_message=hear,
+    )
+    outcome: dict[str, Any] = done.return_value  # type: ignore[attr-defined]  # of Train V2's result
+    result.history, result.tests = outcome["history"], outcome["tests"]
+    result.stop, result.diverged = outcome["stop"], outcome["diverged"]
+    _write_curves(result.history, live.folder / CURVES)
+    if result.diverged:
+        kept = f"; the checkpoint after epoch {len(result.history)} is kept in {plan.folder}" if result.history else ""
+        result.problems.append(f"the training diverged: {result.stop}{kept}")
+        live.status = "FAILED"
+        return
+    assert done.checkpoint is not None
+    with done.checkpoint.as_directory() as folder:
+        _finish(plan, result, Path(folder))
+    live.points([(f"{name}.{key}", value, 0) for name, row in result.tests.items() for key, value in row.items()])
+    for name, figure in _figures(plan, result).items():
+        figure.savefig(live.folder / f"{name}.png", dpi=110)
+    about = {"tests": result.tests, "best_epoch": result.best_epoch, "stop": result.stop, "epochs": len(result.history)}
+    write_atomically(plan.folder / RESULTS, json.dumps(about, indent=1).encode())
 
 
 def _told(say: Callable[[str], None]) -> Callable[[int, int], None]:
@@ -180,7 +191,9 @@ def _finish(plan: TrainPlan, result: TrainResult, checkpoint: Path) -> None:
     Raises:
         ModelError: it does not; nothing is kept.
     """
-    network = plan.method.model(plan.params)
+    # Its weights are all replaced: where they started from need not be fetched, nor be there any more.
+    unfetched = {"weights": "random:0"} if "weights" in type(plan.params).model_fields else {}
+    network = plan.method.model(plan.params.model_copy(update=unfetched))
     network.load_state_dict(read_best(checkpoint))
     about = {
         "dataset": plan.dataset.name,

@@ -145,5 +145,7 @@ def _summary(console: Console, result: Any) -> None:
     console.print(f"curves, figures and checkpoint: {result.plan.folder}", markup=False)
     if result.model is not None:
         console.print(f"model: {result.model} (loaded afresh it answers the same to {result.parity:.0e})", markup=False)
+    if result.run_id:
+        console.print(f"MLflow: run {result.run_id}", markup=False)
     if result.registered:
         console.print(f"registered: {result.registered}; answers over HTTP after: make serve", markup=False)

@@ -14,7 +14,7 @@ from subband.data import open_dataset
 from subband.methods import make_params, trained_method
 from subband.training.checkpoint import restore_checkpoint, write_checkpoint
 from subband.training.group import send
-from subband.training.loop import Training
+from subband.training.loop import Training, best_epoch
 from subband.training.order import Place
 
 
@@ -63,6 +63,11 @@ def train_worker(config: dict[str, Any], go_on: Callable[[Training], bool] = lam
             return {"tests": {}, "history": training.history, "stop": None, "diverged": False}
     if diverged:
         return {"tests": {}, "history": training.history, "stop": stop, "diverged": True}
+    if best_epoch(training.history, method.chosen_by) is None:
+        # It was cut off before its first validation, and goes on with no more epochs.
+        best = training.validate()
+        _report(training, training.history[-1])
+        send({"epoch": training.epoch, "metrics": training.history[-1], "best": best, "stop": None, "diverged": False})
     training.use_best()
     tests = {}
     for name, examples in training.data.tests.items():

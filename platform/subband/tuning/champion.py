@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from subband import __version__
 from subband.data import Category, Sample, Split, fingerprint, load_images, load_masks
-from subband.errors import ModelError
+from subband.errors import DataError, ModelError
 from subband.evaluation import split_runner
 from subband.methods import Calibration, Detector, StagedMethod, load
 from subband.metrics import f1_max
@@ -107,7 +107,16 @@ def champion_split(category: Category) -> Split:
     """What a champion is fitted to and judged on: all test pictures, or the training pictures where there are none.
 
     It is the split of a sweep under selection=test or holdout: that one's stages are found in the store.
+
+    Raises:
+        DataError: training pictures are defective, as those are that a segmenter learns from.
     """
+    if defective := [sample.name for sample in category.train if sample.label]:
+        raise DataError(
+            f"{len(defective)} of {len(category.train)} training pictures of {category.name} may be defective ({defective[0]}): "
+            "they are examples for segmentation, with masks, and a method without training takes all that it is fitted to for "
+            "good. Use data with good training pictures (mvtec:PATH, visa:PATH, synthetic:), or train a segmenter on these"
+        )
     samples = category.test or category.train
     fit, query = (tuple(s.image for s in part) for part in (category.train, samples))
     return Split(fit, query, tuple(s.name for s in category.train), tuple(s.name for s in samples))

@@ -60,7 +60,7 @@ def build_backbone(name: str, drop_path: float, seed: int) -> Any:
         seed: of the weights.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         backbone = timm.create_model(name, pretrained=False, num_classes=0, drop_path_rate=drop_path)
     for stage in backbone.stages:
         for block in stage.blocks:

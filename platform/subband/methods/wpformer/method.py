@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -27,6 +29,7 @@ from subband.methods.wpformer.segmenter import (
     DEFAULT,
     NAME,
     WPFormerSegmenter,
+    adopt_checkpoint,
     frame,
     make_network,
     restore_segmenter,
@@ -41,7 +44,8 @@ def drawn_side(params: WPFormerParams, step: Step) -> int:
     """Side, in pixels, of the pictures of one update: drawn from `params.multi_scale`, the same on every worker."""
     if not params.multi_scale:
         return params.image_size
-    choice = np.random.default_rng((step.seed, step.epoch, step.update)).integers(len(params.multi_scale))
+    rng = np.random.default_rng([zlib.crc32(b"side"), step.seed, step.epoch, step.update])
+    choice = rng.integers(len(params.multi_scale))
     return max(2, round(params.multi_scale[choice] * params.image_size / CELL)) * CELL
 
 
@@ -155,6 +159,10 @@ class WPFormerMethod:
     ) -> WPFormerSegmenter:
         """The segmenter that was saved with these tensors."""
         return restore_segmenter(params, tensors, calibration, about)
+
+    def adopt(self, path: Path, values: Mapping[str, Any]) -> WPFormerSegmenter:
+        """The segmenter of a published checkpoint."""
+        return adopt_checkpoint(path, **{name: value for name, value in values.items() if name != "weights"})
 
 
 WPFORMER = WPFormerMethod()

@@ -17,7 +17,7 @@ from subband.methods.detector import Calibration, Detector, as_picture
 from subband.methods.registry import validated
 from subband.methods.wpformer import checkpoint
 from subband.methods.wpformer.backbone import build_backbone, pretrained_state
-from subband.methods.wpformer.maps import prediction_map, stretched
+from subband.methods.wpformer.maps import prediction_map
 from subband.methods.wpformer.network import WPFormer
 from subband.methods.wpformer.params import WPFormerParams
 from subband.nn.backbones import read_state
@@ -51,7 +51,6 @@ class WPFormerSegmenter(Detector):
     ) -> None:
         super().__init__(NAME, params, frame(params), calibration, about)
         self.network = network
-        self._stretch = params.map_stretching
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Score a batch.
@@ -60,18 +59,23 @@ class WPFormerSegmenter(Detector):
             images: (N, 3, H, W) float32 in [0, 1]; the preprocessing gives squares; any rectangle from 33 pixels on will do.
 
         Returns:
-            Maps (N, H, W) of probabilities, or stretched to [0, 1] each by its own extremes where the params say so; and scores
-            (N,), the highest probability before any stretching.
+            Maps (N, H, W) of probabilities, which may be compared with the threshold whatever the params say of `prediction_maps`;
+            and scores (N,), the highest probability of each.
         """
         probabilities = torch.sigmoid(self.network(images, final_only=True)[:, 0])
-        maps = stretched(probabilities) if self._stretch else probabilities
-        return maps, probabilities.amax(dim=(1, 2))
+        return probabilities, probabilities.amax(dim=(1, 2))
 
     @torch.inference_mode()
     def prediction_maps(
         self, pictures: Sequence[Image], order: str | None = None, stretch: bool | None = None
     ) -> list[np.ndarray]:
-        """Maps of probabilities as 8-bit grey pictures of their pictures' own sizes; see `subband.methods.wpformer.maps`."""
+        """8-bit grey maps of their pictures' own sizes, to be written to files; see `subband.methods.wpformer.maps`.
+
+        Args:
+            pictures: of any sizes.
+            order: ``defect`` or ``object``; by default that of the params.
+            stretch: whether each map is brought to full contrast by its own extremes; by default as the params say.
+        """
         params: Any = self.params
         prepared = np.stack([self.preprocess.image(as_picture(picture)).transpose(2, 0, 1) for picture in pictures])
         images = torch.from_numpy(prepared).to(self.network.mean.device).float() / 255
@@ -90,7 +94,7 @@ def frame(params: WPFormerParams) -> Preprocess:
 
 
 def make_network(params: WPFormerParams, starting: bool = True) -> WPFormer:
-    """The network, in training mode on the CPU; the global random generator is left as it was.
+    """The network, in training mode on the CPU; the global random generators are left as they were.
 
     Args:
         params: the same ones give the same weights.
@@ -102,8 +106,9 @@ def make_network(params: WPFormerParams, starting: bool = True) -> WPFormer:
     source = params.weights if starting else "random:0"
     drawn = source.startswith("random:")
     backbone = build_backbone(params.backbone, params.drop_path, int(source[7:]) if drawn else 0)
+    # torch.manual_seed would seed the generators of GPUs too, which this block does not put back.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(params.seed)
+        torch.default_generator.manual_seed(params.seed)
         network = WPFormer(backbone, params.channels, params.wavelet, params.prototypes, params.dropout)
     if drawn:
         return network
