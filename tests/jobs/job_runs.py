@@ -54,6 +54,8 @@ class Place:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # A test run that was started in the background ignores SIGINT, and so would the job.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments: str) -> tuple[int, str]:
