@@ -199,6 +199,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(training: Place
     assert re.fullmatch(r"1e\+30; after step \d: 0\.0001", run.data.tags["changed.lr"])
 
 
+@pytest.mark.slow
 def test_a_training_cut_off_before_its_first_validation_is_validated_and_its_model_made(training: Place) -> None:
     job = training.start(*TINY, "--epochs", "50", "--validate-from", "50", "--name", "early", "--smoke")
     wait_for_epoch(job, 1)
@@ -226,7 +227,7 @@ def test_a_training_cut_off_before_its_first_validation_is_validated_and_its_mod
         (("wpformer", "--channels", "63"), "multiple of 8"),
         (("wpformer", "--smoke", "--batch", "500"), "do not fill one batch of 500"),
         (("wpformer", "--weights", "random:0", "--data", "synthetic:?train=4&test=4&size=64"), "no mask"),
-        (("wpformer", "--resume", "last"), "no training of wpformer to resume"),
+        (("wpformer", "--resume", "last"), "no wpformer training to resume"),
     ],
 )
 def test_what_is_wrong_is_told_at_once(training: Place, arguments: tuple[str, ...], message: str) -> None:
