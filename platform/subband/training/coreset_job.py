@@ -28,6 +28,7 @@ from subband.banks.sizes import coreset_size
 from subband.errors import ParamsError, SubbandError
 from subband.methods.registry import validated
 from subband.training.coreset_files import Selection, write_selection
+from subband.tuning.terminal import interrupt
 
 LOG_EVERY_SECONDS = 10.0
 _SAVE_EVERY_SECONDS = 30.0
@@ -70,7 +71,7 @@ def coreset_job(description: str, argv: Sequence[str] | None = None) -> int:
     """
     console = Console(highlight=False, soft_wrap=True)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` and cluster managers ask this way
+    signal.signal(signal.SIGTERM, interrupt)  # `ray job stop` and cluster managers ask this way
     try:
         settings = _settings(description, argv)
         out = settings.out or settings.features.with_name(settings.features.name + ".coreset")
@@ -95,10 +96,6 @@ def coreset_job(description: str, argv: Sequence[str] | None = None) -> int:
         console.print("interrupted; the same command goes on where a greedy selection stopped", markup=False)
         return 130
     return 0
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _settings(description: str, argv: Sequence[str] | None) -> CoresetSettings:

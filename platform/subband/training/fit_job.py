@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
 from subband.errors import SubbandError
 from subband.training.fit_settings import FitSettings
 from subband.training.flags import parse_flags
+from subband.tuning.terminal import begin_job
 
 COLUMNS = {
     "category": "category",
@@ -49,13 +46,7 @@ def fit_job(method: str, description: str, argv: Sequence[str]) -> int:
     # A log file has no width; the table needs more than rich's 80 columns.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
     console = Console(highlight=False, soft_wrap=True, width=width)
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=console, show_time=False, show_path=False)],
-    )
-    warnings.filterwarnings("ignore")
-    signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` and cluster managers ask this way
+    begin_job(console)
     try:
         settings, values = parse_flags(method, FitSettings, description, argv)
         # Ray and MLflow take seconds to import: a wrong flag is told before.
@@ -85,10 +76,6 @@ def fit_job(method: str, description: str, argv: Sequence[str]) -> int:
     if result.registered:
         console.print(f"registered: {', '.join(result.registered)}; answers over HTTP after: make serve", markup=False)
     return 1 if result.problems else 0
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:

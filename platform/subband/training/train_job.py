@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import signal
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -20,6 +16,7 @@ from subband.errors import SubbandError
 from subband.home import home
 from subband.training.flags import parse_flags
 from subband.training.settings import TrainSettings
+from subband.tuning.terminal import begin_job
 
 
 def train_job(method: str, description: str, argv: Sequence[str]) -> int:
@@ -34,13 +31,7 @@ def train_job(method: str, description: str, argv: Sequence[str]) -> int:
         Exit status: 0 done, 1 failed, 130 interrupted (and resumable).
     """
     console = Console(highlight=False, soft_wrap=True)
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=console, show_time=False, show_path=False)],
-    )
-    warnings.filterwarnings("ignore")
-    signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` and cluster managers ask this way
+    begin_job(console)
     plan = None
     try:
         settings, values = parse_flags(method, TrainSettings, description, argv)
@@ -63,10 +54,6 @@ def train_job(method: str, description: str, argv: Sequence[str]) -> int:
         console.print(f"interrupted; epochs that were done are safe; {where}", markup=False)
         return 130
     return 0 if result.model is not None and not result.problems else 1
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 class _Shown:

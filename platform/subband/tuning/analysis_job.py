@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import signal
 import sys
@@ -17,7 +16,6 @@ from typing import Any, TypeVar
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
@@ -28,13 +26,10 @@ from subband.errors import SubbandError
 from subband.home import home
 from subband.tracking import DatasetInfo, ReportFile, log_report, resolve_tracking, ui_command
 from subband.tuning.analysis_flags import parse_settings
+from subband.tuning.terminal import interrupt, log_to
 
 Settings = TypeVar("Settings", bound=AnalysisSettings)
 SHOWN_ROWS = 24
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def analysis_job(
@@ -80,12 +75,8 @@ def analysis_job(
 @contextlib.contextmanager
 def _job_process(console: Console) -> Iterator[None]:
     """What the process of a job sets for itself, and leaves as it was for a caller that lives on."""
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=console, show_time=False, show_path=False)],
-    )
-    before = signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` and cluster managers ask this way
+    log_to(console)
+    before = signal.signal(signal.SIGTERM, interrupt)  # `ray job stop` and cluster managers ask this way
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import warnings
-
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 
 from subband.errors import SubbandError
 from subband.home import home
 from subband.tuning.flags import parse
 from subband.tuning.space import Space
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+from subband.tuning.terminal import begin_job
 
 
 def sweep_job(space: Space, description: str, argv: list[str] | None = None) -> int:
@@ -32,13 +24,7 @@ def sweep_job(space: Space, description: str, argv: list[str] | None = None) -> 
         Exit status: 0 done, 1 failed, 130 interrupted (and resumable).
     """
     console = Console(highlight=False, soft_wrap=True)
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=console, show_time=False, show_path=False)],
-    )
-    warnings.filterwarnings("ignore")
-    signal.signal(signal.SIGTERM, _interrupt)  # `ray job stop` and cluster managers ask this way; `connect` keeps it
+    begin_job(console)
     try:
         settings, axes = parse(space, description, argv)
         # Ray, Optuna and MLflow take seconds to import: a wrong flag is told before.
