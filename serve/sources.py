@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from subband.errors import ModelError, TrackingError
 from subband.home import home
 from subband.methods import Detector, load
-from subband.methods.detector import DESCRIPTION, TENSORS, read_description
+from subband.methods.deployable import DESCRIPTION, TENSORS, read_description
 from subband.tracking import download_model, list_champions, read_model_file, resolve_tracking
 
 
@@ -82,7 +82,8 @@ class Folder:
 
     def load(self, name: str, version: str) -> Detector:
         """The detector that lies there now."""
-        return load(self.path / name)
+        detector: Detector = load(self.path / name)
+        return detector
 
 
 class Registry:
@@ -132,7 +133,7 @@ class Registry:
             download_model(f"models:/{name}/{version}", self.target, into=partial)
             folder.parent.mkdir(exist_ok=True)
             partial.rename(folder)
-        detector = load(folder)
+        detector: Detector = load(folder)
         for other in folder.parent.iterdir():
             if other != folder:
                 shutil.rmtree(other, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a detector costs: the size of what fitting stored, and how long one picture takes."""
+"""What a model costs: the size of what fitting stored, and how long one answer takes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import statistics
 import time
 from collections.abc import Collection
 
-import numpy as np
 import torch
 
-from subband.methods import Detector
+from subband.methods import Deployable
 from subband.metrics import COSTS
 
 WARM_UP = 3
@@ -18,17 +17,17 @@ SECONDS = 0.5
 """Repetitions are counted up to the most, and end earlier once there are the fewest and this time is spent."""
 
 
-def measure_costs(detector: Detector, names: Collection[str] = COSTS) -> tuple[dict[str, float], str]:
-    """Measure a detector where its scores would be computed: on the GPU that this process sees, else on the CPU.
+def measure_costs(model: Deployable, names: Collection[str] = COSTS) -> tuple[dict[str, float], str]:
+    """Measure a model where it would answer: on the GPU that this process sees, else on the CPU.
 
-    ``bank_mb`` is `Detector.fitted_bytes` in 1e6 bytes. ``latency_ms`` and ``fps`` time one region, `Detector.score` of one
-    picture: from uint8 pixels (1, 3, S, S) in host memory, which are preprocessed already, through the copy to the device and the
-    network, to map and score in host memory. Reading, decoding and resizing a file are not in it. The copy back waits for the
-    device, so every repetition is whole; the device is idle before the first. After 3 repetitions of warm-up there are 10 to 100,
-    as many as fit into half a second: ``latency_ms`` is their median, ``fps`` their number by the time they took together.
+    ``bank_mb`` is `Deployable.fitted_bytes` in 1e6 bytes. ``latency_ms`` and ``fps`` time one region, `Deployable.one_answer`; of a
+    detector it goes from uint8 pixels (1, 3, S, S) in host memory, which are preprocessed already, through the copy to the device
+    and the network, to map and score in host memory. Reading, decoding and resizing a file are not in it. The copy back waits for
+    the device, so every repetition is whole; the device is idle before the first. After 3 repetitions of warm-up there are 10 to
+    100, as many as fit into half a second: ``latency_ms`` is their median, ``fps`` their number by the time they took together.
 
     Args:
-        detector: fitted; it is moved to the device and stays there.
+        model: fitted or trained; it is moved to the device and stays there.
         names: costs to measure; where only the size is asked for, nothing is run.
 
     Returns:
@@ -36,11 +35,11 @@ def measure_costs(detector: Detector, names: Collection[str] = COSTS) -> tuple[d
     """
     costs: dict[str, float] = {}
     if "bank_mb" in names:
-        costs["bank_mb"] = detector.fitted_bytes() / 1e6
+        costs["bank_mb"] = model.fitted_bytes() / 1e6
     if not {"latency_ms", "fps"} & set(names):
         return costs, ""
     on_gpu = torch.cuda.is_available()
-    seconds = _seconds_per_picture(detector.to("cuda" if on_gpu else "cpu").eval())
+    seconds = _seconds_per_answer(model.to("cuda" if on_gpu else "cpu").eval())
     timed = {"latency_ms": 1e3 * statistics.median(seconds), "fps": len(seconds) / sum(seconds)}
     costs |= {name: value for name, value in timed.items() if name in names}
     device = torch.cuda.get_device_name() if on_gpu else "CPU"
@@ -48,18 +47,16 @@ def measure_costs(detector: Detector, names: Collection[str] = COSTS) -> tuple[d
     return costs, f"measured on {device} with {threads} torch thread{'s' if threads > 1 else ''}"
 
 
-def _seconds_per_picture(detector: Detector) -> list[float]:
-    side = detector.preprocess.image_size
-    # Noise: no method may be quicker on a picture in which nothing varies.
-    picture = np.random.default_rng(0).integers(0, 256, (1, 3, side, side), dtype=np.uint8)
+def _seconds_per_answer(model: Deployable) -> list[float]:
+    answer = model.one_answer()
     for _ in range(WARM_UP):
-        detector.score(picture)
+        answer()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     seconds: list[float] = []
     begun = time.perf_counter()
     while len(seconds) < FEWEST or (len(seconds) < MOST and time.perf_counter() - begun < SECONDS):
         started = time.perf_counter()
-        detector.score(picture)
+        answer()
         seconds.append(time.perf_counter() - started)
     return seconds

@@ -98,7 +98,7 @@ def test_a_detector_of_another_category_is_refused(saved, source):
 
 def test_a_folder_without_a_detector_is_refused(tmp_path, weave, source):
     (spec,) = parse_detectors([str(tmp_path)], TINY)
-    with pytest.raises(ModelError, match="holds no saved detector"):
+    with pytest.raises(ModelError, match="holds no saved model"):
         obtain(spec, weave, source)
 
 

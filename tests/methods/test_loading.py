@@ -62,7 +62,7 @@ def test_tensors_of_other_params_are_refused(saved):
 
 
 def test_a_folder_without_a_detector_says_so(tmp_path):
-    with pytest.raises(ModelError, match=r"holds no saved detector \(model.json is missing\)"):
+    with pytest.raises(ModelError, match=r"holds no saved model \(model.json is missing\)"):
         load(tmp_path)
     with pytest.raises(SubbandError):
         load(tmp_path / "nowhere")

@@ -282,10 +282,10 @@ def test_a_bank_of_another_width_is_refused(category, tmp_path):
     detector = method.fit(made(), bench.runner).detector
     tensors = dict(detector.state_dict())
     with pytest.raises(ModelError, match="vectors of 512 numbers, these params make vectors of 384"):
-        method.restore(made(semantic=False), tensors, detector.calibration, {})
+        method.restore(made(semantic=False), tensors, {"about": {}, **detector.kept()})
     with pytest.raises(ModelError, match="hold no bank"):
         method.restore(
-            made(), {name: t for name, t in tensors.items() if name != "search.bank"}, detector.calibration, {}
+            made(), {name: t for name, t in tensors.items() if name != "search.bank"}, {"about": {}, **detector.kept()}
         )
 
 

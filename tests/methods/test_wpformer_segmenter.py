@@ -8,7 +8,7 @@ from wpformer_subjects import awake, pictures, small_network, small_params
 
 from subband.errors import ModelError
 from subband.methods import get_method, load
-from subband.methods.detector import read_tensors
+from subband.methods.deployable import read_tensors
 from subband.methods.wpformer.segmenter import DEFAULT, WPFormerSegmenter
 
 
@@ -91,7 +91,7 @@ def test_tensors_of_another_network_are_refused(tmp_path):
     with pytest.raises(
         ModelError, match="not those of WPFormer of pvt_v2_b0 with 16 channels without prototype attention"
     ):
-        get_method("wpformer").restore(small_params(prototypes=False), tensors, DEFAULT, {})
+        get_method("wpformer").restore(small_params(prototypes=False), tensors, {"about": {}, **segmenter().kept()})
 
 
 @torch.inference_mode()

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from subband.data import Preprocess, load_images
 from subband.errors import DataError, ModelError
 from subband.methods import LEAVE_ONE_OUT, UNCALIBRATED, Calibration, Detector, Fitted
+from subband.methods.detector import parse_calibration
 from subband.stages import Stage
 
 
@@ -74,10 +75,10 @@ class Toy:
         detector.calibration = Calibration.at_fpr(good.tolist(), 0.01)
         return Fitted(detector, good, LEAVE_ONE_OUT)
 
-    def restore(self, params, tensors, calibration, about):
+    def restore(self, params, tensors, description):
         if tensors.keys() != {"mean"}:
             raise ModelError(f"not a toy's tensors: {sorted(tensors)}")
-        return ToyDetector(params, tensors["mean"], calibration, about)
+        return ToyDetector(params, tensors["mean"], parse_calibration(description), description["about"])
 
 
 class Forgetful(Toy):
@@ -134,8 +135,8 @@ class Flattering(Toy):
 class Amnesic(Toy):
     """Restoring forgets what was learnt."""
 
-    def restore(self, params, tensors, calibration, about):
-        return ToyDetector(params, torch.zeros_like(tensors["mean"]), calibration, about)
+    def restore(self, params, tensors, description):
+        return super().restore(params, {"mean": torch.zeros_like(tensors["mean"])}, description)
 
 
 class CrowdedDetector(ToyDetector):

@@ -16,7 +16,7 @@ from serve.models import Models, UnknownModelError
 from serve.sources import Folder, Registry
 from subband.errors import ModelError, TrackingError
 from subband.methods import load, set_calibration
-from subband.methods.detector import TENSORS
+from subband.methods.deployable import TENSORS
 from subband.tracking import register_champion, resolve_tracking
 from tests.serve.conftest import free_port
 from tests.tracking.conftest import Server

@@ -89,8 +89,8 @@ class SweptBlobs(BlobMethod):
     def finish(self, params: SweptParams, model: nn.Module, about: Mapping[str, Any]) -> BlobDetector:
         return BlobDetector(params, model, about)
 
-    def restore(self, params: SweptParams, tensors: Mapping[str, Tensor], calibration: Any, about: Any) -> BlobDetector:
-        detector = BlobDetector(params, SeenNet(params.dropout), about)
+    def restore(self, params: SweptParams, tensors: Mapping[str, Tensor], description: Any) -> BlobDetector:
+        detector = BlobDetector(params, SeenNet(params.dropout), description["about"])
         detector.load_state_dict(dict(tensors))
         return detector
 

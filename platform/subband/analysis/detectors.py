@@ -167,6 +167,8 @@ def obtain(spec: DetectorSpec, category: Category, source: Source) -> Obtained:
         )
     place = spec.text.replace(PLACE, category.name)
     detector = load(place, source.tracking_uri)
+    if not isinstance(detector, Detector):
+        raise ModelError(f"{place} is for {detector.task}; give a detector, which scores pictures for defects")
     belongs = detector.about.get("category")
     if belongs is not None and belongs != category.name:
         raise ModelError(

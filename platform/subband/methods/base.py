@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from subband.data import Preprocess
-from subband.methods.detector import Calibration, Detector
+from subband.methods.deployable import Deployable
+from subband.methods.detector import Detector
 from subband.stages import Chain, Runner, per_picture_part
 
 
@@ -34,24 +35,23 @@ class Fitted:
 class Method(Protocol):
     """What every recipe of the platform has, whether it is fitted stage by stage (`StagedMethod`) or trained (`TrainedMethod`).
 
-    Life cycle: `params_type` validates what a user or a search space proposes; fitting or training gives a detector; `restore`
+    Life cycle: `params_type` validates what a user or a search space proposes; fitting or training gives a model; `restore`
     builds it again from saved tensors.
     """
 
     name: str
     params_type: type[BaseModel]
 
-    def preprocess(self, params: Any) -> Preprocess:
-        """How pictures and masks are framed under these params."""
-        ...
+    def restore(self, params: Any, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> Deployable:
+        """The model that was saved with these tensors.
 
-    def restore(
-        self, params: Any, tensors: Mapping[str, Tensor], calibration: Calibration, about: Mapping[str, Any]
-    ) -> Detector:
-        """The detector that was saved with these tensors.
+        Args:
+            params: validated, as saved.
+            tensors: its state dict.
+            description: the JSON part of the saved model: ``about``, and what the model's `kept` gave.
 
         Raises:
-            ModelError: the tensors do not fit the params.
+            ModelError: the tensors or the description do not fit the params.
         """
         ...
 
@@ -63,6 +63,10 @@ class StagedMethod(Method, Protocol):
     runner computes what the store lacks. Where a sweep weighs costs, `build` gives the detector to measure. For the champion, `fit`
     builds the deployable detector from the same stages, of which several workers may have computed `read_by_fit`.
     """
+
+    def preprocess(self, params: Any) -> Preprocess:
+        """How pictures and masks are framed under these params."""
+        ...
 
     def chain(self, params: Any, fitted: int, scored: int) -> tuple[Chain, str]:
         """Stages whose last gives ``maps`` (M, S, S) and ``scores`` (M,), and why this form of them.

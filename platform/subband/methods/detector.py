@@ -1,33 +1,26 @@
-"""Detector: what fitting gives. A torch module that scores pictures, and can be saved, loaded, served and exported."""
+"""Detector: a model that scores pictures and marks places in them, with the calibration that turns scores into decisions."""
 
 from __future__ import annotations
 
 import abc
-import json
 import math
-import shutil
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from PIL.Image import Image, fromarray
+from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from subband.data import Preprocess
-from subband.data.images import to_rgb
-from subband.errors import DataError, ModelError, ParamsError
+from subband.errors import ModelError, ParamsError
+from subband.methods.deployable import DESCRIPTION, Deployable, as_picture, read_description, write_description
 from subband.metrics import threshold_at_fpr
 
-FORMAT = 1
 LEAVE_ONE_OUT = "estimated by leaving each training picture out in turn"
-TENSORS, DESCRIPTION = "model.safetensors", "model.json"
 
 
 class Calibration(BaseModel):
@@ -120,11 +113,8 @@ class Predictions:
     threshold: float
 
 
-class Detector(nn.Module, abc.ABC):
-    """Base of every method's detector.
-
-    Life cycle: a method's `fit` makes one; `save` writes it; `subband.load` gives it back on any machine with torch, without a
-    network or a cluster. Its state dict holds all it needs, the backbone included.
+class Detector(Deployable):
+    """A model that scores pictures and marks where they are unusual or defective.
 
     Args:
         method: name in the registry.
@@ -134,23 +124,19 @@ class Detector(nn.Module, abc.ABC):
         about: what a reader must know (category, dataset and its fingerprint, versions); plain JSON values.
 
     Attributes:
-        frozen: names of the submodules that fitting leaves as they were; they do not count as what it stored.
         task: what its maps say. ``anomaly detection``: how unusual a place is, on the model's own scale. ``segmentation``: the
             probability of a defect, which is compared with the threshold pixel by pixel.
     """
 
     frozen: ClassVar[tuple[str, ...]] = ("backbone",)
-    task: ClassVar[Literal["anomaly detection", "segmentation"]] = "anomaly detection"
+    task: ClassVar[str] = "anomaly detection"
 
     def __init__(
         self, method: str, params: BaseModel, preprocess: Preprocess, calibration: Calibration, about: Mapping[str, Any]
     ) -> None:
-        super().__init__()
-        self.method = method
-        self.params = params
+        super().__init__(method, params, about)
         self.preprocess = preprocess
         self.calibration = calibration
-        self.about = dict(about)
 
     @abc.abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,10 +149,21 @@ class Detector(nn.Module, abc.ABC):
             Anomaly maps (N, S, S) and image scores (N,), float32, higher is worse.
         """
 
-    def fitted_bytes(self) -> int:
-        """Size of what fitting stored: the saved tensors outside the frozen submodules."""
-        outside = (tensor for name, tensor in self.state_dict().items() if name.partition(".")[0] not in self.frozen)
-        return sum(tensor.nbytes for tensor in outside)
+    def kept(self) -> dict[str, Any]:
+        """How scores become decisions."""
+        return {"calibration": self.calibration.model_dump(mode="json")}
+
+    def replay(self, examples: Sequence[Mapping[str, Tensor]]) -> np.ndarray:
+        """Maps and scores of examples, which hold ``images``."""
+        images = np.stack([example["images"].numpy() for example in examples])
+        maps, scores = self.score(np.asarray(np.rint(255 * images), np.uint8))
+        return np.asarray(np.concatenate([maps.ravel(), scores.ravel()]))
+
+    def one_answer(self) -> Callable[[], object]:
+        """`score` of one picture that is preprocessed already."""
+        side = self.preprocess.image_size
+        picture = np.random.default_rng(0).integers(0, 256, (1, 3, side, side), dtype=np.uint8)
+        return lambda: self.score(picture)
 
     @property
     def bank_rows(self) -> int | None:
@@ -234,118 +231,24 @@ class Detector(nn.Module, abc.ABC):
             "jobs/figures.py draws what this detector sees"
         )
 
-    def save(self, folder: Path | str) -> Path:
-        """Write ``model.safetensors`` and ``model.json`` into a new folder, whole or not at all.
-
-        Raises:
-            ModelError: the folder exists already, or cannot be written.
-        """
-        folder = Path(folder)
-        if folder.exists():
-            raise ModelError(f"{folder} exists already; save a detector into a new folder")
-        partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            partial.mkdir(parents=True)
-            save_file(
-                {name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}, partial / TENSORS
-            )
-            _write_description(partial, self)
-            partial.rename(folder)
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"the detector could not be saved to {folder}: {error}") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        return folder
-
-
-def as_picture(picture: Image | np.ndarray) -> Image:
-    """A PIL image in RGB, converted exactly as the training pictures were (16-bit grey is scaled, not clipped).
-
-    Raises:
-        ParamsError: neither a PIL image nor a uint8 array (H, W, 3) with pixels.
-        DataError: a PIL image that cannot be decoded.
-    """
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-            raise ParamsError(f"a picture array is uint8 (H, W, 3) in RGB, not {picture.dtype} {picture.shape}")
-        return fromarray(picture)
-    if not isinstance(picture, Image):
-        raise ParamsError(f"a picture is a PIL image or a uint8 array (H, W, 3), not {type(picture).__name__}")
-    try:
-        return to_rgb(picture)
-    except OSError as error:
-        raise DataError(f"a picture is damaged or truncated ({error}); send it again") from error
-
 
 def set_calibration(folder: Path | str, calibration: Calibration) -> None:
     """Change the threshold of a saved detector; its tensors are not touched."""
     folder = Path(folder)
     description = read_description(folder)
     description["calibration"] = calibration.model_dump(mode="json")
-    _replace(folder / DESCRIPTION, description)
+    write_description(folder, description)
 
 
-def read_description(folder: Path) -> dict[str, Any]:
-    """The JSON part of a saved detector.
-
-    Raises:
-        ModelError: no detector there, or one of a newer format.
-    """
-    path = folder / DESCRIPTION
-    if not path.is_file():
-        raise ModelError(
-            f"{folder} holds no saved detector ({DESCRIPTION} is missing); give a folder written by a sweep or by save()"
-        )
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        found = description["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-    if found != FORMAT:
-        raise ModelError(f"{path} has format {found}; this version of subband reads format {FORMAT}")
-    missing = [name for name in ("method", "params", "calibration", "about") if name not in description]
-    if missing:
-        raise ModelError(f"{path} is damaged: it lacks {', '.join(missing)}")
-    return description  # type: ignore[no-any-return]
-
-
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a saved detector.
-
-    Raises:
-        ModelError: the file is missing or damaged.
-    """
-    try:
-        return dict(load_file(folder / TENSORS))
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{folder / TENSORS} cannot be read: {error}") from error
-
-
-def _write_description(folder: Path, detector: Detector) -> None:
-    description = {
-        "format": FORMAT,
-        "method": detector.method,
-        "task": detector.task,
-        "params": detector.params.model_dump(mode="json"),
-        "calibration": detector.calibration.model_dump(mode="json"),
-        "about": detector.about,
-    }
-    _replace(folder / DESCRIPTION, description)
-
-
-def _replace(path: Path, description: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    temporary.write_text(json.dumps(description, indent=1), encoding="utf-8")
-    temporary.replace(path)
-
-
-def parse_calibration(description: Mapping[str, Any], folder: Path) -> Calibration:
-    """The calibration of a saved detector.
+def parse_calibration(description: Mapping[str, Any]) -> Calibration:
+    """The calibration in the description of a saved detector.
 
     Raises:
         ModelError: it is damaged.
     """
+    if "calibration" not in description:
+        raise ModelError(f"the saved {DESCRIPTION} is damaged: it lacks calibration")
     try:
         return Calibration.model_validate(description["calibration"])
-    except (KeyError, ValidationError) as error:
-        raise ModelError(f"{folder / DESCRIPTION} has no usable calibration: {error}") from error
+    except ValidationError as error:
+        raise ModelError(f"the saved model's {DESCRIPTION} has no usable calibration: {error}") from error

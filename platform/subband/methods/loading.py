@@ -1,21 +1,22 @@
-"""Load a detector from a folder or from the model registry."""
+"""Load a model from a folder or from the model registry."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from subband.errors import ModelError, ParamsError, unknown_name
 from subband.home import home
-from subband.methods.detector import Detector, parse_calibration, read_description, read_tensors
+from subband.methods.deployable import Deployable, read_description, read_tensors
 from subband.methods.registry import get_method, list_methods, make_params
 from subband.methods.trained import Adopting
 
 
-def load(path_or_uri: str | Path, tracking_uri: str | None = None) -> Detector:
-    """A saved detector, in eval mode on the CPU.
+def load(path_or_uri: str | Path, tracking_uri: str | None = None) -> Any:
+    """A saved model, in eval mode on the CPU: a `Deployable` of the kind that its method makes.
 
     Args:
-        path_or_uri: a folder written by `Detector.save`, or an MLflow URI such as ``models:/NAME@champion``.
+        path_or_uri: a folder written by `Deployable.save`, or an MLflow URI such as ``models:/NAME@champion``.
         tracking_uri: the registry of an MLflow URI; by default MLFLOW_TRACKING_URI, else the sqlite database in `home`.
 
     Raises:
@@ -32,13 +33,10 @@ def load(path_or_uri: str | Path, tracking_uri: str | None = None) -> Detector:
     description = read_description(folder)
     method = get_method(description["method"])
     params = make_params(method, description["params"], restoring=True)
-    detector = method.restore(
-        params, read_tensors(folder), parse_calibration(description, folder), description["about"]
-    )
-    return detector.eval()
+    return method.restore(params, read_tensors(folder), description).eval()
 
 
-def adopt(path: Path, recipe: str | None = None) -> Detector:
+def adopt(path: Path, recipe: str | None = None) -> Deployable:
     """The model of a checkpoint file that a method's authors published, in eval mode on the CPU.
 
     Args:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from subband.data import Dataset, Draw, Examples
 from subband.methods.base import Method
-from subband.methods.detector import Detector
+from subband.methods.deployable import Deployable
 
 __all__ = ["Adopting", "Batch", "Draw", "Examples", "Step", "TrainedMethod", "TrainingSet"]
 
@@ -135,7 +135,7 @@ class TrainedMethod(Method, Protocol):
         """Metrics of examples from what `evaluate` gave for each of them, in their order."""
         ...
 
-    def finish(self, params: Any, model: nn.Module, about: Mapping[str, Any]) -> Detector:
+    def finish(self, params: Any, model: nn.Module, about: Mapping[str, Any]) -> Deployable:
         """The deployable model of trained weights.
 
         Args:
@@ -152,7 +152,7 @@ class Adopting(Protocol):
 
     recipes: Mapping[str, Mapping[str, Any]]
 
-    def adopt(self, path: Path, values: Mapping[str, Any]) -> Detector:
+    def adopt(self, path: Path, values: Mapping[str, Any]) -> Deployable:
         """The deployable model of a published checkpoint.
 
         Args:

@@ -9,7 +9,8 @@ from operator import methodcaller
 from pathlib import Path
 
 from subband.errors import ParamsError, TrackingError, unknown_name
-from subband.methods.detector import Calibration, parse_calibration, read_description, set_calibration
+from subband.methods.deployable import read_description
+from subband.methods.detector import Calibration, parse_calibration, set_calibration
 from subband.tracking.download import download_model
 from subband.tracking.registry import Champion, list_champions, register_champion
 from subband.tracking.uri import TrackingTarget
@@ -44,7 +45,7 @@ def set_threshold(
     before = champions[name]
     with tempfile.TemporaryDirectory(prefix="subband-threshold-") as scratch:
         folder = download_model(before.uri, target, into=Path(scratch) / "model")
-        calibration = parse_calibration(read_description(folder), folder)
+        calibration = parse_calibration(read_description(folder))
         changed = change(calibration)
         set_calibration(folder, changed)
         tags = {

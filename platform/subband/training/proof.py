@@ -13,19 +13,19 @@ from torch import nn
 
 from subband import __version__
 from subband.errors import ModelError
-from subband.methods import Detector, Draw, Examples, TrainedMethod, TrainingParams, TrainingSet, load
+from subband.methods import Deployable, Draw, Examples, TrainedMethod, TrainingParams, TrainingSet, load
 from subband.training.loop import best_epoch
 
 PARITY = 1e-5
-PICTURES = 4
+EXAMPLES = 4
 
 
-def save_proven(detector: Detector, examples: Examples, folder: Path) -> tuple[float, np.ndarray]:
+def save_proven(model: Deployable, examples: Examples, folder: Path) -> tuple[float, np.ndarray]:
     """Save a model, if it answers the same when it is loaded afresh.
 
     Args:
-        detector: on the CPU.
-        examples: of which a few are answered; they hold ``images``.
+        model: on the CPU.
+        examples: of which a few are answered.
         folder: the model's; one that is there is replaced once the new one is proven.
 
     Returns:
@@ -37,8 +37,8 @@ def save_proven(detector: Detector, examples: Examples, folder: Path) -> tuple[f
     # Saved beside its place: what lies in the folder may be served at any time.
     unproven = folder.with_name(f".{folder.name}.unproven")
     shutil.rmtree(unproven, ignore_errors=True)
-    detector.save(unproven)
-    expected = answers(detector.eval(), examples)
+    model.save(unproven)
+    expected = answers(model.eval(), examples)
     try:
         parity = check_answers(unproven, examples, expected)
     except ModelError:
@@ -65,11 +65,9 @@ def check_answers(folder: Path, examples: Examples, expected: np.ndarray) -> flo
     return parity
 
 
-def answers(detector: Detector, examples: Examples) -> np.ndarray:
-    """Maps and scores of the first few examples in one row."""
-    images = [examples[Draw(index)]["images"].numpy() for index in range(min(PICTURES, len(examples)))]
-    maps, scores = detector.score(np.asarray(np.rint(255 * np.stack(images)), np.uint8))
-    return np.asarray(np.concatenate([maps.ravel(), scores.ravel()]))
+def answers(model: Deployable, examples: Examples) -> np.ndarray:
+    """What it answers for the first few examples, in one row."""
+    return model.replay([examples[Draw(index)] for index in range(min(EXAMPLES, len(examples)))])
 
 
 def finished(
@@ -79,7 +77,7 @@ def finished(
     history: list[dict[str, float]],
     examples: TrainingSet,
     about: Mapping[str, Any],
-) -> Detector:
+) -> Deployable:
     """The deployable model of a training, with what its readers must know.
 
     Args:

@@ -31,8 +31,8 @@ class ChampionReport:
 
     Attributes:
         category: its category.
-        folder: of the saved detector.
-        threshold: in force.
+        folder: of the saved model.
+        threshold: in force; None for a model that calls nothing defective.
         rule: how it was chosen.
         false_alarms: share of good test pictures above it, None where there are none.
         detected: share of defective test pictures above it, None where there are none.
@@ -43,7 +43,7 @@ class ChampionReport:
 
     category: str
     folder: Path
-    threshold: float
+    threshold: float | None
     rule: str
     false_alarms: float | None
     detected: float | None

@@ -161,7 +161,7 @@ def _tags(plan: SweepPlan, chosen: TrialRecord, report: ChampionReport) -> dict[
         "sweep": plan.folder.name,
         "trial": chosen.trial_id,
         "parity": f"{report.parity:.2e}",
-        "threshold": f"{report.threshold:.6g}",
+        **({} if report.threshold is None else {"threshold": f"{report.threshold:.6g}"}),
         **{f"choose.{name}": value for name, value in metrics.items()},
     }
 

@@ -76,13 +76,14 @@ def _champions(result: SweepResult) -> Table:
         table.add_row(
             name if name != "not registered" else f"{report.category}: not registered",
             str(version) if version is not None else "later: push",
-            f"{report.threshold:.4g}",
+            "-" if report.threshold is None else f"{report.threshold:.4g}",
             _share(report.false_alarms),
             _share(report.detected),
             f"{report.parity:.0e}",
         )
-    table.caption = f"threshold: {result.champions[0].rule}"
-    table.caption_justify = "left"
+    if rule := result.champions[0].rule:
+        table.caption = f"threshold: {rule}"
+        table.caption_justify = "left"
     return table
 
 

@@ -16,7 +16,7 @@ from subband.costs import measure_costs
 from subband.data import Selection, open_dataset
 from subband.errors import SubbandError
 from subband.evaluation import CategoryBench, mean_metrics
-from subband.methods import Detector, make_params, staged_method
+from subband.methods import Deployable, make_params, staged_method
 from subband.metrics import COSTS
 from subband.stages import WAITING, Store
 
@@ -75,9 +75,9 @@ class TrialPlan:
         )
 
 
-def costs_beside(detector: Detector, wanted: Sequence[str], trials: int) -> tuple[dict[str, float], list[str]]:
-    """Costs of a detector that is measured while up to so many trials run, and what their reader must know."""
-    measured, conditions = measure_costs(detector, wanted)
+def costs_beside(model: Deployable, wanted: Sequence[str], trials: int) -> tuple[dict[str, float], list[str]]:
+    """Costs of a model that is measured while up to so many trials run, and what their reader must know."""
+    measured, conditions = measure_costs(model, wanted)
     if not conditions:
         return measured, []
     others = trials - 1

@@ -38,7 +38,7 @@ def trained_champion(plan: SweepPlan, chosen: TrialRecord) -> ChampionReport:
     examples = method.examples(make_params(method, chosen.params), plan.dataset)
     model = plan.folder / chosen.model
     parity = check_answers(model, examples.validation, np.load(model.parent / ANSWERS))
-    calibration = load(model).calibration
+    calibration = getattr(load(model), "calibration", None)
     history = json.loads((model.parent / HISTORY).read_text(encoding="utf-8"))
     figures = {}
     for name, figure in training_figures(method, plan.dataset.name, examples, history, model).items():
@@ -47,8 +47,8 @@ def trained_champion(plan: SweepPlan, chosen: TrialRecord) -> ChampionReport:
     return ChampionReport(
         category=CATEGORY,
         folder=model,
-        threshold=calibration.threshold,
-        rule=calibration.rule,
+        threshold=None if calibration is None else calibration.threshold,
+        rule="" if calibration is None else calibration.rule,
         false_alarms=None,
         detected=None,
         parity=parity,

@@ -16,7 +16,7 @@ from ray import tune
 from subband.data import Selection, open_dataset
 from subband.errors import ParamsError, SubbandError, unknown_name
 from subband.evaluation import mean_metrics
-from subband.methods import Detector, TrainingParams, make_params, trained_method
+from subband.methods import Deployable, TrainingParams, make_params, trained_method
 from subband.metrics import COSTS, direction_of
 from subband.training.loop import PROGRESS, best_epoch
 from subband.training.proof import finished, save_proven
@@ -255,12 +255,12 @@ class TrainingTrial(tune.Trainable):
             "model": f"{MODELS}/{self.trial_id}/{MODEL}",
         }
 
-    def _costs(self, detector: Detector, record: dict[str, Any]) -> dict[str, float]:
+    def _costs(self, model: Deployable, record: dict[str, Any]) -> dict[str, float]:
         wanted = [name for name in self._plan.objectives if name in COSTS]
         if not wanted:
             return {}
         started = time.perf_counter()
-        measured, notes = costs_beside(detector, wanted, self._plan.beside)
+        measured, notes = costs_beside(model, wanted, self._plan.beside)
         record["notes"] += notes
         record["timings"]["costs"] = time.perf_counter() - started
         return measured

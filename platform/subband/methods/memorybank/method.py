@@ -14,7 +14,7 @@ from subband.banks import Rows, check_projection, coreset_size, distances_to, ne
 from subband.data import Preprocess
 from subband.errors import DataError, ModelError, ParamsError
 from subband.methods.base import Fitted
-from subband.methods.detector import UNCALIBRATED, Calibration
+from subband.methods.detector import UNCALIBRATED, Calibration, parse_calibration
 from subband.methods.memorybank.detector import MemoryBankDetector
 from subband.methods.memorybank.embedding import Embedding
 from subband.methods.memorybank.params import MemoryBankParams
@@ -117,7 +117,7 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         )
 
     def restore(
-        self, params: AnyParams, tensors: Mapping[str, Tensor], calibration: Calibration, about: Mapping[str, Any]
+        self, params: AnyParams, tensors: Mapping[str, Tensor], description: Mapping[str, Any]
     ) -> MemoryBankDetector:
         """The detector that was saved with these tensors.
 
@@ -133,7 +133,8 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
                 "bank belongs to another backbone, or to other features"
             )
         embedder = self.embedder(params, Backbone(params.backbone, None), drawn=False)
-        detector = MemoryBankDetector(self.name, params, embedder, bank, calibration, about)
+        calibration = parse_calibration(description)
+        detector = MemoryBankDetector(self.name, params, embedder, bank, calibration, description["about"])
         try:
             detector.load_state_dict(dict(tensors))
         except RuntimeError as error:

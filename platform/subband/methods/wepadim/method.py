@@ -11,7 +11,7 @@ from torch import Tensor
 from subband.data import Preprocess
 from subband.errors import DataError, ModelError
 from subband.methods.base import Fitted
-from subband.methods.detector import LEAVE_ONE_OUT, UNCALIBRATED, Calibration
+from subband.methods.detector import LEAVE_ONE_OUT, UNCALIBRATED, Calibration, parse_calibration
 from subband.methods.features import IMAGES
 from subband.methods.wepadim.detector import WEPaDiMDetector, cell_scores, vectors
 from subband.methods.wepadim.gaussian import Gaussians, fit_gaussians
@@ -69,13 +69,14 @@ class WEPaDiM:
         return WEPaDiMDetector(params, backbone, gaussians, UNCALIBRATED, {}), left_out
 
     def restore(
-        self, params: WEPaDiMParams, tensors: Mapping[str, Tensor], calibration: Calibration, about: Mapping[str, Any]
+        self, params: WEPaDiMParams, tensors: Mapping[str, Tensor], description: Mapping[str, Any]
     ) -> WEPaDiMDetector:
         """The detector that was saved with these tensors.
 
         Raises:
             ModelError: a tensor is missing or does not fit the params.
         """
+        calibration = parse_calibration(description)
         try:
             gaussians = Gaussians(tensors["mean"], tensors["basis"], tensors["variances"])
             expected = (params.grid_side() ** 2, params.channels())
@@ -83,7 +84,9 @@ class WEPaDiM:
                 raise ModelError(
                     f"the saved means have shape {tuple(gaussians.mean_PD.shape)}; the params ask for {expected}"
                 )
-            detector = WEPaDiMDetector(params, Backbone(params.backbone, None), gaussians, calibration, about)
+            detector = WEPaDiMDetector(
+                params, Backbone(params.backbone, None), gaussians, calibration, description["about"]
+            )
             detector.load_state_dict(dict(tensors))
         except (KeyError, RuntimeError) as error:
             raise ModelError(

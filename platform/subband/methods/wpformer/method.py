@@ -18,7 +18,7 @@ from subband.data import Dataset, Preprocess, Sample
 from subband.data.masks import check_pairs
 from subband.data.segmentation import SegmentationExamples, segmentation_split
 from subband.errors import DataError, ParamsError, unknown_name
-from subband.methods.detector import Calibration
+from subband.methods.detector import parse_calibration
 from subband.methods.trained import Batch, Step, TrainingSet
 from subband.methods.wpformer.loss import segmentation_loss
 from subband.methods.wpformer.maps import prediction_map
@@ -155,10 +155,10 @@ class WPFormerMethod:
         return WPFormerSegmenter(params, copy.deepcopy(cast("WPFormer", model)).cpu(), DEFAULT, about).eval()
 
     def restore(
-        self, params: WPFormerParams, tensors: Mapping[str, Tensor], calibration: Calibration, about: Mapping[str, Any]
+        self, params: WPFormerParams, tensors: Mapping[str, Tensor], description: Mapping[str, Any]
     ) -> WPFormerSegmenter:
         """The segmenter that was saved with these tensors."""
-        return restore_segmenter(params, tensors, calibration, about)
+        return restore_segmenter(params, tensors, parse_calibration(description), description["about"])
 
     def adopt(self, path: Path, values: Mapping[str, Any]) -> WPFormerSegmenter:
         """The segmenter of a published checkpoint."""

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from subband.data import Preprocess
 from subband.errors import ModelError
-from subband.methods.detector import Calibration, Detector, as_picture
+from subband.methods.deployable import as_picture
+from subband.methods.detector import Calibration, Detector
 from subband.methods.registry import validated
 from subband.methods.wpformer import checkpoint
 from subband.methods.wpformer.backbone import build_backbone, pretrained_state
