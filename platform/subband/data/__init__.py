@@ -11,6 +11,7 @@ from subband.data.masks import MASK_RULES, MaskRule, check_pairs
 from subband.data.preprocess import Masks, Preprocess, load_images, load_masks
 from subband.data.sample import Category, Dataset, ImageSource, Sample
 from subband.data.split import SELECTIONS, Selection, Split, Truth, split_category
+from subband.data.task_data import TaskData
 from subband.data.uri import SCHEMES, open_dataset
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Sample",
     "Selection",
     "Split",
+    "TaskData",
     "Truth",
     "check_pairs",
     "decode_image",

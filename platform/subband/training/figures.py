@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from subband.methods import Draw, Examples, TrainedMethod, TrainingSet, load
+from subband.methods import Detector, Draw, Examples, TrainedMethod, TrainingSet, load
 from subband.report import gallery, learning_curves
 from subband.training.loop import PROGRESS, best_epoch
 
@@ -37,19 +38,23 @@ def training_figures(
     title = f"{method.name} on {dataset}"
     best = best_epoch(history, chosen_by)
     figures = {"learning-curves": learning_curves(history, shown, best, title, "; ".join(examples.notes))}
-    parts = examples.tests or {"validation": examples.validation}
     if model is None:
         return figures
-    for name, part in parts.items():
-        if "masks" in part[Draw(0)]:
-            figures[f"gallery-{name}"] = _gallery(model, part, f"{title}: {name}")
+    loaded = load(model)
+    for name, part in (examples.tests or {"validation": examples.validation}).items():
+        for kind, draw in _OF_TASK.get(loaded.task, {}).items():
+            figures[f"{kind}-{name}"] = draw(loaded, part, f"{title}: {name}")
     return figures
 
 
-def _gallery(model: Path, examples: Examples, title: str) -> Figure:
-    rows = np.unique(np.linspace(0, len(examples) - 1, ROWS).astype(int))
-    shown = [examples[Draw(int(row))] for row in rows]
-    detector = load(model)
+def spread(examples: Examples, rows: int) -> list[int]:
+    """Indices of up to so many examples, evenly spread."""
+    return [int(row) for row in np.unique(np.linspace(0, len(examples) - 1, rows).astype(int))]
+
+
+def _maps(detector: Detector, examples: Examples, title: str) -> Figure:
+    rows = spread(examples, ROWS)
+    shown = [examples[Draw(row)] for row in rows]
     images = np.stack([np.rint(255 * example["images"].numpy()).astype(np.uint8) for example in shown])
     masks = [example["masks"][0].numpy() > 0.5 for example in shown]
     maps, scores = detector.score(images)
@@ -63,3 +68,9 @@ def _gallery(model: Path, examples: Examples, title: str) -> Figure:
         title=title,
         labels=[int(mask.any()) for mask in masks],
     )
+
+
+_OF_TASK: Mapping[str, Mapping[str, Callable[[Any, Examples, str], Figure]]] = {
+    "segmentation": {"gallery": _maps},
+}
+"""What is drawn of a model's answers, by its task and the figure's name."""

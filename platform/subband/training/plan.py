@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from subband.data import Dataset, fingerprint, open_dataset
+from subband.data import Dataset, TaskData, fingerprint, open_dataset
 from subband.errors import ParamsError, unknown_name
 from subband.home import home
 from subband.methods import TrainedMethod, TrainingParams, TrainingSet, make_params, trained_method
@@ -119,6 +119,8 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
 
 def dataset_digest(dataset: Dataset) -> str:
     """Fingerprint of all its pictures, labels and masks."""
+    if isinstance(dataset, TaskData):
+        return dataset.digest()
     categories = [dataset.category(category) for category in dataset.categories]
     samples = dict.fromkeys(sample for category in categories for sample in (*category.train, *category.test))
     return fingerprint(tuple(samples), include_labels=True)
