@@ -107,7 +107,9 @@ class ModelAnswer(BaseModel):
     predict: str = Field(description="Path to post pictures to.")
     method: str | None = None
     task: str | None = Field(
-        None, description="anomaly detection, or segmentation, whose maps are probabilities of a defect."
+        None,
+        description="anomaly detection; segmentation, whose maps are probabilities of a defect; classification; object detection; "
+        "or video prediction.",
     )
     category: str | None = None
     dataset: str | None = None
@@ -116,6 +118,7 @@ class ModelAnswer(BaseModel):
     rule: str | None = Field(None, description="How the threshold was chosen.")
     f1_threshold: float | None = Field(None, description="Threshold of the highest F1 on labelled pictures.")
     good_scores: int | None = Field(None, description="Scores of good pictures that ?fpr= chooses from.")
+    classes: list[str] | None = Field(None, description="What it tells apart.")
     params: dict[str, Any] | None = None
     about: dict[str, Any] | None = Field(None, description="What was saved with it: data, fingerprint, versions.")
     problem: str | None = Field(None, description="Why its description cannot be read.")
