@@ -75,10 +75,10 @@ class Asked:
         Raises:
             DataError: an upload is no picture, or too large a one.
         """
+        return await self.decoded_by(lambda upload: then(decode_image(upload.data, upload.what, self.max_pixels)))
 
-        def decode(upload: Upload) -> T:
-            return then(decode_image(upload.data, upload.what, self.max_pixels))
-
+    async def decoded_by(self, decode: Callable[[Upload], T]) -> list[T]:
+        """What a function makes of each upload, on the decoding threads."""
         return await gathered(*(self.elsewhere(decode, upload) for upload in self.uploads))
 
     async def elsewhere(self, work: Callable[..., T], *arguments: Any) -> T:

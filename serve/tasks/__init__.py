@@ -9,11 +9,13 @@ from pydantic import BaseModel
 
 from serve.asked import Asked
 from serve.tasks.defects import defects
+from serve.tasks.video import video
 from subband.errors import ModelError
 
 _OF_TASK: Mapping[str, Callable[[Asked], Awaitable[Response | BaseModel]]] = {
     "anomaly detection": defects,
     "segmentation": defects,
+    "video prediction": video,
 }
 
 
