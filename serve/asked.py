@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from PIL.Image import Image
+from pydantic import BaseModel
 
-from serve.answers import PredictOptions
+from serve.answers import FilePrediction, ManyAnswers, OneAnswer, PredictOptions
 from serve.batching import Batcher
 from serve.models import Loaded
 from serve.uploads import Upload
@@ -69,6 +70,15 @@ class Asked:
                 f"a PNG shows one picture, and the form holds {len(self.uploads)} files; send them one by one"
             )
 
+    def refuse_png(self, because: str) -> None:
+        """Refuse a request for a picture where there is none to draw.
+
+        Raises:
+            ParamsError: one was asked for.
+        """
+        if self.as_png:
+            raise ParamsError(f"{self.loaded.entry.name} is for {self.loaded.model.task}: {because}")
+
     async def decoded(self, then: Callable[[Image], T]) -> list[T]:
         """What a function makes of each decoded picture, on the decoding threads.
 
@@ -84,6 +94,21 @@ class Asked:
     async def elsewhere(self, work: Callable[..., T], *arguments: Any) -> T:
         """The result of work that must not hold the event loop up."""
         return await asyncio.get_running_loop().run_in_executor(self.decoders, work, *arguments)
+
+    async def answers(self, kind: Hashable, work: Callable[[list[Any]], Sequence[T]], items: Sequence[Any]) -> list[T]:
+        """The answers for items, on the inference thread, in batches with those of other requests of that kind."""
+        return await gathered(*(self.batcher.submit(kind, work, item) for item in items))
+
+    def answer(self, predictions: Sequence[BaseModel]) -> BaseModel:
+        """Predictions of the uploads with what every answer begins with."""
+        form: Any = type(predictions[0])
+        if self.uploads[0].file is None:
+            return OneAnswer[form].model_construct(**self.head(), prediction=predictions[0])
+        files: list[Any] = [
+            FilePrediction[form].model_construct(file=upload.file, prediction=prediction)
+            for upload, prediction in zip(self.uploads, predictions, strict=True)
+        ]
+        return ManyAnswers[form].model_construct(**self.head(), predictions=files)
 
     def head(self) -> dict[str, Any]:
         """What every answer in JSON begins with."""

@@ -18,12 +18,17 @@ from starlette.exceptions import HTTPException
 
 from serve.answers import (
     Answer,
+    ClassesAnswer,
     ErrorAnswer,
     ErrorBody,
     FormAnswer,
+    FramesAnswer,
     HealthAnswer,
+    ManyAnswers,
     ModelAnswer,
     ModelsAnswer,
+    ObjectsAnswer,
+    OneAnswer,
     PredictOptions,
 )
 from serve.asked import Asked
@@ -55,6 +60,15 @@ _MULTIPART = {
     "type": "object",
     "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
 }
+_PREDICTED: Any = (
+    Answer
+    | FormAnswer
+    | OneAnswer[ClassesAnswer]
+    | ManyAnswers[ClassesAnswer]
+    | OneAnswer[ObjectsAnswer]
+    | ManyAnswers[ObjectsAnswer]
+    | FramesAnswer
+)
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -93,10 +107,10 @@ def make_api(service: Service) -> FastAPI:
 
     @api.post(
         "/v1/models/{name}/predict",
-        response_model=Answer | FormAnswer,
+        response_model=_PREDICTED,
         responses={**errors, 200: {"content": {"image/png": {}}}},
         openapi_extra=_BODY,
-        summary="Inspect one picture, or several files of a form",
+        summary="Ask a model about one picture, or several files of a form",
     )
     async def predict(name: str, request: Request, options: Annotated[PredictOptions, Query()]) -> Response:
         started = time.perf_counter()
@@ -183,7 +197,7 @@ def _model_answer(models: Models, name: str) -> ModelAnswer | None:
             rule=None if calibration is None else calibration.rule,
             f1_threshold=None if calibration is None else calibration.f1_threshold,
             good_scores=None if calibration is None else len(calibration.good_scores),
-            classes=description.get("classes"),
+            classes=description.get("classes") or description["params"].get("classes"),
             params=description["params"],
             about=about,
         )

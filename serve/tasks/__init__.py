@@ -8,13 +8,17 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from serve.asked import Asked
+from serve.tasks.classes import classes
 from serve.tasks.defects import defects
+from serve.tasks.objects import objects
 from serve.tasks.video import video
 from subband.errors import ModelError
 
 _OF_TASK: Mapping[str, Callable[[Asked], Awaitable[Response | BaseModel]]] = {
     "anomaly detection": defects,
     "segmentation": defects,
+    "classification": classes,
+    "object detection": objects,
     "video prediction": video,
 }
 

@@ -35,7 +35,7 @@ async def video(asked: Asked) -> Response | BaseModel:
                 answers.append(error)
         return answers
 
-    predicted_TSS = await asked.batcher.submit((model, "video"), predict, seen)
+    (predicted_TSS,) = await asked.answers(model, predict, [seen])
     pixels = np.rint(255 * predicted_TSS).astype(np.uint8)
     if asked.as_png:
         strip = io.BytesIO()

@@ -184,7 +184,9 @@ def test_every_frame_of_a_sequence_is_decoded_in_order(form):
 def test_a_sequence_is_limited_as_a_whole():
     data, _ = animation("TIFF")
     assert len(decode_frames(data, "clip", max_pixels=144)) == 3
-    with pytest.raises(DataError, match="clip: the sequence of 3 frames of 8 x 6 pixels has more than the limit of 143"):
+    with pytest.raises(
+        DataError, match="clip: the sequence of 3 frames of 8 x 6 pixels has more than the limit of 143"
+    ):
         decode_frames(data, "clip", max_pixels=143)
 
 
