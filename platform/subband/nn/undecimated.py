@@ -36,7 +36,8 @@ class UndecimatedWavelet(nn.Module):
 
     Beyond the border lies what a circular convolution on a square canvas finds there, whose side is the least power of two that
     holds the picture: zeros along an axis that is shorter than the canvas, the other end of the picture along one that fills it.
-    That is the rule of WSF-ViT, published for Haar; for longer filters it is extended to as many pixels as they reach, on both sides.
+    That is the rule of WSF-ViT, published for Haar; for longer filters it is extended to as many pixels as they reach, on both
+    sides.
 
     The filters are the buffers ``w_l`` and ``w_h``, (1, L), reversed in time as convolutions have them.
 

@@ -87,9 +87,7 @@ class Block(nn.Module):
         windows, among_channels, grids = options.part_names
         self.add_module(windows, SpatialAttention(channels, heads, window, "window", *spatial))
         ratio = options.channel_mlp_ratio
-        self.add_module(
-            among_channels, ChannelAttention(channels, channel_heads, mlp_ratio=ratio, drop_path=drop_path)
-        )
+        self.add_module(among_channels, ChannelAttention(channels, channel_heads, mlp_ratio=ratio, drop_path=drop_path))
         self.add_module(grids, SpatialAttention(channels, heads, window, "grid", *spatial))
 
     def forward(self, maps_BCHW: Tensor) -> Tensor:

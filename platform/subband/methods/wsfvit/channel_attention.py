@@ -27,7 +27,8 @@ class ConvPosition(nn.Module):
 
     def forward(self, maps_BHWC: Tensor) -> Tensor:
         """(B, H, W, C)."""
-        return maps_BHWC + self.proj(maps_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        placed: Tensor = self.proj(maps_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return maps_BHWC + placed
 
 
 class CrossChannelAttention(nn.Module):

@@ -54,7 +54,7 @@ class RelativePositionBias(nn.Module):
         table = self.relative_position_bias_table
         per_head = table.flatten(1) if self.table == "square" else table.T
         tokens = self.window * self.window
-        return per_head.index_select(1, self.index).unflatten(1, (tokens, tokens))
+        return per_head.index_select(1, self.index).view(-1, tokens, tokens)
 
 
 def relative_index(window: int, table: BiasTable) -> Tensor:
