@@ -53,8 +53,8 @@ class FrameConv(nn.Module):
         return functional.silu(self.norm(self.conv(maps)))
 
 
-def _layer(*arguments: int, double: bool = False) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(conv=FrameConv(*arguments, double=double)))
+def _layer(inputs: int, outputs: int, stride: int = 1, double: bool = False) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(conv=FrameConv(inputs, outputs, stride, double)))
 
 
 class Encoder(nn.Module):
@@ -198,4 +198,4 @@ class VideoNetwork(nn.Module):
         cells = maps.shape[2:]
         translated = self.hid(maps.reshape(batch, -1, *cells)).reshape(batch * length, -1, *cells)
         predicted: Tensor = self.dec(translated.contiguous(memory_format=torch.channels_last), first)
-        return predicted.unflatten(0, (batch, length))
+        return predicted.reshape(batch, length, *predicted.shape[1:])

@@ -108,10 +108,10 @@ def _as_frames(frames: Any, seen: int, side: int) -> npt.NDArray[np.float32]:
     if array.shape != (seen, side, side):
         raise DataError(f"{wanted}, oldest first: an array {(seen, side, side)}; one of {array.shape} was given")
     if array.dtype == np.uint8:
-        return array.astype(np.float32) / np.float32(255)
+        return np.divide(array, 255, dtype=np.float32)
     if array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):
         raise DataError(f"frames are uint8, or floating-point numbers from 0 to 1; {_found(array)} was given")
-    return array.astype(np.float32)
+    return np.asarray(array, np.float32)
 
 
 def _found(array: npt.NDArray[Any]) -> str:
