@@ -19,6 +19,7 @@ _METHODS = {
     "wedgenet": "subband.methods.wedgenet.method:WEDGENET",
     "wepadim": "subband.methods.wepadim:WEPADIM",
     "wpformer": "subband.methods.wpformer.method:WPFORMER",
+    "wsfvit-video": "subband.methods.wsfvit_video.method:WSFVIT_VIDEO",
 }
 
 

@@ -43,9 +43,21 @@ _SEGMENTATION: Mapping[str, Objective] = {
     "f_max": Objective("max", "", "F-measure (beta^2 0.3) at its best threshold, the same for all pictures"),
     "f_mean": Objective("max", "", "F-measure (beta^2 0.3), mean over 256 thresholds"),
     "f_adaptive": Objective("max", "", "F-measure (beta^2 0.3) at twice each map's mean"),
-    "mae": Objective("min", "", "mean absolute error of the stretched map"),
+    "mae": Objective(
+        "min", "", "mean absolute error of the stretched map; of a video, absolute errors summed over a frame's pixels"
+    ),
     "iou": Objective("max", "", "intersection over union at 0.5, mean over pictures"),
     "dice": Objective("max", "", "Dice coefficient at 0.5, mean over pictures"),
+}
+_VIDEO: Mapping[str, Objective] = {
+    "skill": Objective("max", "", "1 - mse / copy_last_mse: 0 is as good as repeating the last frame, 1 is perfect"),
+    "mse": Objective("min", "a frame", "squared errors summed over a frame's pixels, mean over frames"),
+    "copy_last_mse": Objective("min", "a frame", "mse of repeating the last frame that was seen"),
+    "ssim": Objective("max", "", "structural similarity of frames"),
+    "psnr": Objective("max", "dB", "peak signal-to-noise ratio of frames"),
+    "psnr_wrapped": Objective(
+        "max", "dB", "inflated: the published code's ratio, from 8-bit differences and squares that wrap around"
+    ),
 }
 _COSTS: Mapping[str, Objective] = {
     "bank_mb": Objective("min", "MB", "what fitting stored: the detector without its frozen networks, in 1e6 bytes"),
@@ -56,12 +68,15 @@ _COSTS: Mapping[str, Objective] = {
 OBJECTIVES: Mapping[str, Objective] = {
     **{name: Objective("max", "", meaning) for name, meaning in _ACCURACY.items()},
     **_SEGMENTATION,
+    **_VIDEO,
     **_COSTS,
 }
 METRICS = tuple(_ACCURACY)
 """Accuracy of anomaly detectors: maps and scores compared with labels and masks."""
 SEGMENTATION_METRICS = tuple(_SEGMENTATION)
 """Accuracy of segmenters: 8-bit maps compared with masks, picture by picture."""
+VIDEO_METRICS = (*_VIDEO, "mae")
+"""Accuracy of video prediction: predicted frames compared with those that followed."""
 COSTS = tuple(_COSTS)
 """What a detector takes to keep and to run; no label is needed to measure it."""
 

@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
 
-from subband.methods import Detector, Draw, Examples, TrainedMethod, TrainingSet, load
-from subband.report import gallery, learning_curves
+from subband.methods import Deployable, Detector, Draw, Examples, TrainedMethod, TrainingSet, load
+from subband.metrics import score_sequence
+from subband.report import frame_errors, gallery, learning_curves, prediction_strips
 from subband.training.loop import PROGRESS, best_epoch
 
 ROWS = 8
+STRIPS = 3
+SEQUENCES = 64  # whose errors are drawn
 
 
 def training_figures(
@@ -70,7 +75,38 @@ def _maps(detector: Detector, examples: Examples, title: str) -> Figure:
     )
 
 
+def _strips(predictor: Deployable, examples: Examples, title: str) -> Figure:
+    rows = spread(examples, STRIPS)
+    shown = [examples[Draw(row)] for row in rows]
+    seen, followed = ([example[part][:, 0].numpy() for example in shown] for part in ("frames", "following"))
+    predicted = [_predicted(predictor, example) for example in shown]
+    scores = [score_sequence(*each) for each in zip(predicted, followed, (frames[-1] for frames in seen), strict=True)]
+    names = [
+        f"sequence {row}: squared error a frame {score.mse_T.mean():.1f}, of repeating the last frame "
+        f"{score.copy_last_mse_T.mean():.1f}"
+        for row, score in zip(rows, scores, strict=True)
+    ]
+    return prediction_strips(seen, followed, predicted, names, title)
+
+
+def _frame_errors(predictor: Deployable, examples: Examples, title: str) -> Figure:
+    shown = [examples[Draw(row)] for row in spread(examples, SEQUENCES)]
+    scores = [
+        score_sequence(_predicted(predictor, each), each["following"][:, 0].numpy(), each["frames"][-1, 0].numpy())
+        for each in shown
+    ]
+    caption = f"{len(shown)} of {len(examples)} sequences; lines are means, bands quartiles"
+    return frame_errors([s.mse_T for s in scores], [s.copy_last_mse_T for s in scores], title, caption)
+
+
+def _predicted(predictor: Deployable, example: Mapping[str, Tensor]) -> NDArray[np.float32]:
+    """Frames (T, H, W) as the metrics see them, not clipped."""
+    frames: NDArray[np.float32] = predictor.replay([example]).reshape(example["following"].shape)[:, 0]
+    return frames
+
+
 _OF_TASK: Mapping[str, Mapping[str, Callable[[Any, Examples, str], Figure]]] = {
     "segmentation": {"gallery": _maps},
+    "video prediction": {"strips": _strips, "frame-errors": _frame_errors},
 }
 """What is drawn of a model's answers, by its task and the figure's name."""
