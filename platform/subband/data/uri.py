@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from subband.data.coco import open_coco
 from subband.data.mvtec import open_mvtec
 from subband.data.pairs import is_pairs_folder, open_pairs
 from subband.data.plain import open_plain
 from subband.data.sample import Dataset
 from subband.data.synthetic import open_synthetic
+from subband.data.synthetic_coco import open_synthetic_coco
 from subband.data.synthetic_surface import open_synthetic_surface
 from subband.data.visa import open_visa
 from subband.errors import DataError, unknown_name
@@ -22,6 +24,8 @@ SCHEMES: dict[str, Callable[[str, Mapping[str, str]], Dataset]] = {
     "synthetic-surface": open_synthetic_surface,
     "pairs": open_pairs,
     "images": open_plain,
+    "synthetic-coco": open_synthetic_coco,
+    "coco": open_coco,
 }
 
 
@@ -30,7 +34,8 @@ def open_dataset(uri: str) -> Dataset:
 
     Args:
         uri: ``synthetic:``, ``mvtec:PATH`` or ``visa:PATH``, for segmentation ``synthetic-surface:`` or
-            ``pairs:PATH``, for predictions alone ``images:PATH``, and options after ``?``. A relative path is resolved
+            ``pairs:PATH``, for object detection ``synthetic-coco:`` or ``coco:PATH``,
+            for predictions alone ``images:PATH``, and options after ``?``. A relative path is resolved
             against the current folder; the dataset's own ``uri`` is absolute. Nothing is decoded or drawn yet.
 
     Returns:
