@@ -47,7 +47,7 @@ def _triangle(u: Field, v: Field) -> Field:
 
 
 def _ring(u: Field, v: Field) -> Field:
-    return abs(np.hypot(u, v) - 0.7) - 0.25
+    return np.asarray(abs(np.hypot(u, v) - 0.7) - 0.25)
 
 
 def _cross(u: Field, v: Field) -> Field:
