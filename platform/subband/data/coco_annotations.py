@@ -30,8 +30,8 @@ def check_annotation(
         labels: by category id.
 
     Raises:
-        AnnotationError: picture or category is unknown; the box is no box, has no area or lies outside its picture; polygons are too
-            short, or run lengths are not those of the picture.
+        AnnotationError: picture or category is unknown; the box is no box, has no area or lies outside its picture; polygons are
+            too short, or run lengths are not those of the picture.
     """
     image: Any = annotation.get("image_id")
     category: Any = annotation.get("category_id")

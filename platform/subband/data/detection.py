@@ -41,8 +41,8 @@ class DetectionTraining:
         """One example; all that is random in it is a function of seed, epoch and index.
 
         Returns:
-            ``images`` uint8 (3, H, W); ``boxes`` float32 (M, 4); ``labels`` int64 (M,), from 0; ``masks`` bool (M, H, W). Crowds are
-            left out. All sizes differ from picture to picture.
+            ``images`` uint8 (3, H, W); ``boxes`` float32 (M, 4); ``labels`` int64 (M,), from 0; ``masks`` bool (M, H, W). Crowds
+            are left out. All sizes differ from picture to picture.
 
         Raises:
             DataError: the picture cannot be read, or has another size than its annotations say.
@@ -81,8 +81,8 @@ class DetectionEvaluation:
         """One example.
 
         Returns:
-            ``images`` uint8 (3, H, W); ``size`` int64 (2,), the picture's own width and height; ``truth`` uint8 (L,), its objects at
-            that size as `Instances.packed` writes them.
+            ``images`` uint8 (3, H, W); ``size`` int64 (2,), the picture's own width and height; ``truth`` uint8 (L,), its objects
+            at that size as `Instances.packed` writes them.
 
         Raises:
             DataError: the picture cannot be read, or has another size than its annotations say.
@@ -134,8 +134,8 @@ def detection_split(
     held_out = max(1, round(share * len(pictures)))
     if held_out >= len(pictures):
         raise DataError(
-            f"{dataset.uri} has {len(pictures)} training pictures, of which {held_out} would be held out for validation; none would "
-            "be left to learn from"
+            f"{dataset.uri} has {len(pictures)} training pictures, of which {held_out} would be held out for validation; none "
+            "would be left to learn from"
         )
     rng = np.random.default_rng([seed, zlib.crc32(b"detection")])
     chosen = set(rng.permutation(len(pictures))[:held_out].tolist())

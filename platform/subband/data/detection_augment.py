@@ -1,7 +1,7 @@
 """Augmentation of pictures with objects: flips, random sizes and random crops, which keep picture, boxes and masks together.
 
-Source: the training pipeline of WSF-ViT's detectors (specification 11.2), which is that of DETR and Swin: every picture is resized to
-one of several sizes, half of them after a random crop of another size.
+Source: the training pipeline of WSF-ViT's detectors (specification 11.2), which is that of DETR and Swin: every picture is resized
+to one of several sizes, half of them after a random crop of another size.
 """
 
 from __future__ import annotations

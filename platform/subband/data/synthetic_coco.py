@@ -39,7 +39,7 @@ def _disc(u: Field, v: Field) -> Field:
 
 
 def _square(u: Field, v: Field) -> Field:
-    return np.maximum(abs(u), abs(v)) - 0.75
+    return np.asarray(np.maximum(abs(u), abs(v)) - 0.75)
 
 
 def _triangle(u: Field, v: Field) -> Field:

@@ -19,6 +19,7 @@ _METHODS = {
     "wedgenet": "subband.methods.wedgenet.method:WEDGENET",
     "wepadim": "subband.methods.wepadim:WEPADIM",
     "wpformer": "subband.methods.wpformer.method:WPFORMER",
+    "wsfvit-detection": "subband.methods.wsfvit_detection.method:WSFVIT_DETECTION",
 }
 
 

@@ -26,9 +26,9 @@ def average_precision(truths: Sequence[Instances], found: Sequence[Detections]) 
         found: what was found in each, at the same size; at most the 100 best of a picture count.
 
     Returns:
-        ``box_ap`` (mean over the IoU thresholds .5, .55, ..., .95), ``box_ap50``, ``box_ap75``, ``box_ap_small`` (area below 32 x 32
-        pixels), ``box_ap_medium``, ``box_ap_large`` (above 96 x 96), and the same of masks. A size of which no object is marked has
-        no precision and is left out.
+        ``box_ap`` (mean over the IoU thresholds .5, .55, ..., .95), ``box_ap50``, ``box_ap75``, ``box_ap_small`` (area below 32 x
+        32 pixels), ``box_ap_medium``, ``box_ap_large`` (above 96 x 96), and the same of masks. A size of which no object is marked
+        has no precision and is left out.
 
     Raises:
         DataError: there are not as many pictures of one as of the other.
@@ -49,10 +49,11 @@ def average_precision(truths: Sequence[Instances], found: Sequence[Detections]) 
         raise UndefinedMetricError(
             f"no object is marked in these {len(truths)} pictures, so there is no average precision; evaluate on annotated ones"
         )
-    metrics = {}
+    sizes = [each.size for each in found]
+    metrics: dict[str, float] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints whatever it does
         for kind, iou_type in _KINDS.items():
-            evaluation = COCOeval(_truth_of(truths), _found_in(found, kind), iou_type)
+            evaluation = COCOeval(_truth_of(truths, sizes), _found_in(found, sizes, kind), iou_type)
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
@@ -65,7 +66,7 @@ def average_precision(truths: Sequence[Instances], found: Sequence[Detections]) 
     return metrics
 
 
-def _truth_of(truths: Sequence[Instances]) -> COCO:
+def _truth_of(truths: Sequence[Instances], sizes: Sequence[tuple[int, int]]) -> COCO:
     entries: list[dict[str, Any]] = []
     for picture, truth in enumerate(truths, 1):
         for box, label, mask, area, crowd in zip(
@@ -73,10 +74,10 @@ def _truth_of(truths: Sequence[Instances]) -> COCO:
         ):
             entries.append(_entry(len(entries) + 1, picture, label, box, mask) | {"area": area, "iscrowd": int(crowd)})
     labels = sorted({int(label) for truth in truths for label in truth.labels})
-    return _indexed(entries, len(truths), labels)
+    return _indexed(entries, sizes, labels)
 
 
-def _found_in(found: Sequence[Detections], kind: str) -> COCO:
+def _found_in(found: Sequence[Detections], sizes: Sequence[tuple[int, int]], kind: str) -> COCO:
     entries: list[dict[str, Any]] = []
     for picture, detections in enumerate(found, 1):
         for box, label, mask, score in zip(
@@ -91,7 +92,7 @@ def _found_in(found: Sequence[Detections], kind: str) -> COCO:
             area = float(runs.area(dict(mask))) if kind == "mask" else (x1 - x0) * (y1 - y0)
             entry = _entry(len(entries) + 1, picture, label, box, mask)
             entries.append(entry | {"area": area, "iscrowd": 0, "score": score})
-    return _indexed(entries, len(found), sorted({entry["category_id"] - 1 for entry in entries}))
+    return _indexed(entries, sizes, sorted({entry["category_id"] - 1 for entry in entries}))
 
 
 def _entry(number: int, picture: int, label: int, box: Sequence[float], mask: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,10 +106,10 @@ def _entry(number: int, picture: int, label: int, box: Sequence[float], mask: Ma
     }
 
 
-def _indexed(entries: list[dict[str, Any]], pictures: int, labels: Sequence[int]) -> COCO:
+def _indexed(entries: list[dict[str, Any]], sizes: Sequence[tuple[int, int]], labels: Sequence[int]) -> COCO:
     coco = COCO()
     coco.dataset = {
-        "images": [{"id": picture} for picture in range(1, pictures + 1)],
+        "images": [{"id": number, "width": width, "height": height} for number, (width, height) in enumerate(sizes, 1)],
         "categories": [{"id": label + 1} for label in labels],
         "annotations": entries,
     }
