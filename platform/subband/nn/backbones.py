@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -244,11 +245,12 @@ def _build(name: str, spec: BackboneSpec, seed: int) -> nn.Module:
     return network  # type: ignore[no-any-return]
 
 
-def read_state(path: str) -> dict[str, Tensor]:
-    """The tensors of a state dict on the CPU, bare or under `state_dict`; no code in the file is run.
+def read_state(path: str, wrappers: Sequence[str] = ("state_dict",)) -> dict[str, Tensor]:
+    """The tensors of a state dict on the CPU, bare or under a key; no code in the file is run.
 
     Args:
         path: ``.safetensors``, or a file of torch.save.
+        wrappers: keys that the tensors may lie under; the first that the file has is opened.
 
     Raises:
         ModelError: it cannot be read, or holds anything else.
@@ -258,10 +260,14 @@ def read_state(path: str) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        # Training scripts keep their flags beside the weights, in a Namespace, which is data without code.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(f"weights file {path} cannot be read as a state dict: {error}") from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    state = loaded
+    if isinstance(loaded, dict):
+        state = next((loaded[key] for key in wrappers if loaded.get(key) is not None), loaded)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"weights file {path} holds no state dict (a mapping of names to tensors)")
     return state
