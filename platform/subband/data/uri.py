@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from subband.data.coco import open_coco
+from subband.data.image_folder import open_image_folder
 from subband.data.moving_mnist import open_moving_digits, open_moving_mnist
 from subband.data.mvtec import open_mvtec
 from subband.data.pairs import is_pairs_folder, open_pairs
@@ -13,7 +14,9 @@ from subband.data.plain import open_plain
 from subband.data.sample import Dataset
 from subband.data.synthetic import open_synthetic
 from subband.data.synthetic_coco import open_synthetic_coco
+from subband.data.synthetic_shapes import open_synthetic_shapes
 from subband.data.synthetic_surface import open_synthetic_surface
+from subband.data.timm_data import open_timm
 from subband.data.visa import open_visa
 from subband.errors import DataError, unknown_name
 
@@ -29,6 +32,9 @@ SCHEMES: dict[str, Callable[[str, Mapping[str, str]], Dataset]] = {
     "moving-digits": open_moving_digits,
     "synthetic-coco": open_synthetic_coco,
     "coco": open_coco,
+    "synthetic-shapes": open_synthetic_shapes,
+    "imagefolder": open_image_folder,
+    "timm": open_timm,
 }
 
 
@@ -39,8 +45,8 @@ def open_dataset(uri: str) -> Dataset:
         uri: ``synthetic:``, ``mvtec:PATH`` or ``visa:PATH``, for segmentation ``synthetic-surface:`` or
             ``pairs:PATH``, for classification ``synthetic-shapes:``, ``imagefolder:PATH`` or ``timm:NAME``, for object detection
             ``synthetic-coco:`` or ``coco:PATH``, for video prediction ``moving-digits:`` or ``moving-mnist:PATH``, for predictions
-            alone ``images:PATH``, and options after ``?``. A relative path is resolved against the current folder; the dataset's own
-            ``uri`` is absolute. Nothing is decoded or drawn yet, but that digits to be moved are read.
+            alone ``images:PATH``, and options after ``?``. A relative path is resolved against the current folder; the dataset's
+            own ``uri`` is absolute. Nothing is decoded or drawn yet, but that digits to be moved are read.
 
     Returns:
         The dataset; its categories are read when they are asked for.
@@ -64,7 +70,8 @@ def _scheme_message(uri: str, scheme: str, has_colon: bool) -> str:
     folder = Path(uri).expanduser()
     if uri and folder.is_dir():
         visa = (folder / "split_csv").is_dir() or any(folder.glob("*/Data"))
-        layout = "pairs" if is_pairs_folder(folder) else "visa" if visa else "mvtec"
+        classes = (folder / "train").is_dir() or (folder / "val").is_dir()
+        layout = "pairs" if is_pairs_folder(folder) else "visa" if visa else "imagefolder" if classes else "mvtec"
         return f"{uri!r} is a folder; say which layout it has: {layout}:{uri}"
     if has_colon:
         return unknown_name("dataset scheme", scheme, SCHEMES)

@@ -186,7 +186,6 @@ class RegionHeads(nn.Module):
             targets: ``boxes`` (M, 4), ``labels`` (M,) from 1 and ``masks`` (M, H, W) of each picture.
         """
         losses: dict[str, Tensor] = {}
-        stage: Stage
         for number, stage in enumerate(self.stages, 1):  # type: ignore[assignment]
             with torch.no_grad():
                 sampled = stage.sample(proposals, targets, self.regions)
@@ -209,7 +208,6 @@ class RegionHeads(nn.Module):
         """
         boxes, all_logits = list(proposals), []
         counts = [len(each) for each in proposals]
-        stage: Stage
         for number, stage in enumerate(self.stages, 1):  # type: ignore[assignment]
             logits, deltas = stage.boxes(pooled_regions(maps, boxes, BOX_SIDE))
             all_logits.append(logits)
@@ -232,7 +230,6 @@ class RegionHeads(nn.Module):
         regions = pooled_regions(maps, [each["boxes"] for each in found], MASK_SIDE)
         labels = torch.cat([each["labels"] for each in found])
         rows = torch.arange(len(labels), device=labels.device)
-        stage: Stage
         masks = torch.stack([stage.masks(regions).float().sigmoid()[rows, labels - 1] for stage in self.stages])  # type: ignore[misc]
         counts = [len(each["labels"]) for each in found]
         for each, own in zip(found, masks.mean(dim=0).split(counts), strict=True):
