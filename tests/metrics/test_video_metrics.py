@@ -52,8 +52,8 @@ def test_each_metric_is_the_published_sum():
     clipped = np.clip(predicted, 0, 1)
     for i in range(3):
         error = predicted[i].astype(np.float64) - truth[i]
-        assert scores.mse_T[i] == pytest.approx(sum(e * e for e in error.ravel()), rel=1e-12)
-        assert scores.mae_T[i] == pytest.approx(sum(abs(e) for e in error.ravel()), rel=1e-12)
+        assert scores.frame_mse_T[i] == pytest.approx(sum(e * e for e in error.ravel()), rel=1e-12)
+        assert scores.frame_mae_T[i] == pytest.approx(sum(abs(e) for e in error.ravel()), rel=1e-12)
         assert scores.ssim_T[i] == pytest.approx(direct_ssim(clipped[i], truth[i]), rel=1e-6)
         noise = np.mean((clipped[i].astype(np.float64) - truth[i]) ** 2)
         assert scores.psnr_T[i] == pytest.approx(10 * math.log10(1 / noise), rel=1e-9)
@@ -82,17 +82,17 @@ def test_all_levels_of_8_bits_are_themselves():
 def test_means_are_over_sequences_and_frames():
     both = [score_sequence(*sequence()) for _ in range(2)]
     found = summarise_sequences(both)
-    assert found["mse"] == pytest.approx(np.mean([both[0].mse_T, both[1].mse_T]))
+    assert found["frame_mse"] == pytest.approx(np.mean([both[0].frame_mse_T, both[1].frame_mse_T]))
     assert found["copy_last_mse"] == pytest.approx(np.mean([both[0].copy_last_mse_T, both[1].copy_last_mse_T]))
-    assert found["skill"] == pytest.approx(1 - found["mse"] / found["copy_last_mse"])
-    assert list(found) == ["skill", "mse", "copy_last_mse", "mae", "ssim", "psnr", "psnr_wrapped"]
+    assert found["skill"] == pytest.approx(1 - found["frame_mse"] / found["copy_last_mse"])
+    assert list(found) == ["skill", "frame_mse", "copy_last_mse", "frame_mae", "ssim", "psnr", "psnr_wrapped"]
 
 
 def test_repeating_the_last_frame_has_no_skill_and_the_truth_has_all():
     _, truth, last = sequence()
     assert summarise_sequences([score_sequence(np.stack([last] * 3), truth, last)])["skill"] == 0
     perfect = summarise_sequences([score_sequence(truth, truth, last)])
-    assert (perfect["skill"], perfect["mse"], perfect["psnr"]) == (1, 0, math.inf)
+    assert (perfect["skill"], perfect["frame_mse"], perfect["psnr"]) == (1, 0, math.inf)
     assert perfect["ssim"] == pytest.approx(1)
 
 

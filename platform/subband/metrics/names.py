@@ -43,16 +43,17 @@ _SEGMENTATION: Mapping[str, Objective] = {
     "f_max": Objective("max", "", "F-measure (beta^2 0.3) at its best threshold, the same for all pictures"),
     "f_mean": Objective("max", "", "F-measure (beta^2 0.3), mean over 256 thresholds"),
     "f_adaptive": Objective("max", "", "F-measure (beta^2 0.3) at twice each map's mean"),
-    "mae": Objective(
-        "min", "", "mean absolute error of the stretched map; of a video, absolute errors summed over a frame's pixels"
-    ),
+    "mae": Objective("min", "", "mean absolute error of the stretched map"),
     "iou": Objective("max", "", "intersection over union at 0.5, mean over pictures"),
     "dice": Objective("max", "", "Dice coefficient at 0.5, mean over pictures"),
 }
 _VIDEO: Mapping[str, Objective] = {
-    "skill": Objective("max", "", "1 - mse / copy_last_mse: 0 is as good as repeating the last frame, 1 is perfect"),
-    "mse": Objective("min", "a frame", "squared errors summed over a frame's pixels, mean over frames"),
-    "copy_last_mse": Objective("min", "a frame", "mse of repeating the last frame that was seen"),
+    "skill": Objective(
+        "max", "", "1 - frame_mse / copy_last_mse: 0 is as good as repeating the last frame, 1 is perfect"
+    ),
+    "frame_mse": Objective("min", "a frame", "squared errors summed over a frame's pixels, mean over frames"),
+    "copy_last_mse": Objective("min", "a frame", "frame_mse of repeating the last frame that was seen"),
+    "frame_mae": Objective("min", "a frame", "absolute errors summed over a frame's pixels, mean over frames"),
     "ssim": Objective("max", "", "structural similarity of frames"),
     "psnr": Objective("max", "dB", "peak signal-to-noise ratio of frames"),
     "psnr_wrapped": Objective(
@@ -75,7 +76,7 @@ METRICS = tuple(_ACCURACY)
 """Accuracy of anomaly detectors: maps and scores compared with labels and masks."""
 SEGMENTATION_METRICS = tuple(_SEGMENTATION)
 """Accuracy of segmenters: 8-bit maps compared with masks, picture by picture."""
-VIDEO_METRICS = (*_VIDEO, "mae")
+VIDEO_METRICS = tuple(_VIDEO)
 """Accuracy of video prediction: predicted frames compared with those that followed."""
 COSTS = tuple(_COSTS)
 """What a detector takes to keep and to run; no label is needed to measure it."""

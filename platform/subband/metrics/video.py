@@ -29,16 +29,16 @@ class SequenceScores:
     """How each predicted frame of one sequence compares with the one that followed.
 
     Attributes:
-        mse_T: squared errors, summed over pixels.
-        mae_T: absolute errors, summed over pixels.
+        frame_mse_T: squared errors, summed over pixels.
+        frame_mae_T: absolute errors, summed over pixels.
         ssim_T: structural similarity (Wang et al., IEEE TIP 2004), uniform window of 7 pixels.
         psnr_T: dB; infinite where nothing differs.
         psnr_wrapped_T: dB, see `wrapped_psnr`.
         copy_last_mse_T: squared errors of the last seen frame in the prediction's place.
     """
 
-    mse_T: Floats
-    mae_T: Floats
+    frame_mse_T: Floats
+    frame_mae_T: Floats
     ssim_T: Floats
     psnr_T: Floats
     psnr_wrapped_T: Floats
@@ -96,21 +96,22 @@ def wrapped_psnr(clipped: Floats, truth: Floats) -> Floats:
 
 
 def summarise_sequences(scores: Sequence[SequenceScores]) -> dict[str, float]:
-    """Means over sequences and frames: `skill`, ``mse``, ``copy_last_mse``, ``mae``, ``ssim``, ``psnr``, ``psnr_wrapped``.
+    """Means over sequences and frames: skill, frame_mse, copy_last_mse, frame_mae, ssim, psnr, psnr_wrapped.
 
-    The skill is that of forecasting (Murphy, Mon. Wea. Rev. 1988) with persistence as its reference: 1 - mse / copy_last_mse. On
-    given sequences it ranks as the MSE does, higher is better, and is above 0 only if repeating the last frame is beaten.
+    The skill is that of forecasting (Murphy, Mon. Wea. Rev. 1988) with persistence as its reference: 1 - frame_mse /
+    copy_last_mse. On given sequences it ranks as the MSE does, higher is better, and is above 0 only if repeating the last frame
+    is beaten.
 
     Raises:
         UndefinedMetricError: no sequence, or none in which anything moves.
     """
     if not scores:
         raise UndefinedMetricError("there is no sequence to take the mean of")
-    names = ("mse", "copy_last_mse", "mae", "ssim", "psnr", "psnr_wrapped")
+    names = ("frame_mse", "copy_last_mse", "frame_mae", "ssim", "psnr", "psnr_wrapped")
     means = {name: float(np.mean([getattr(each, f"{name}_T") for each in scores])) for name in names}
     if not means["copy_last_mse"]:
         raise UndefinedMetricError("nothing moves in these sequences, so there is no skill in predicting them")
-    return {"skill": 1 - means["mse"] / means["copy_last_mse"], **means}
+    return {"skill": 1 - means["frame_mse"] / means["copy_last_mse"], **means}
 
 
 def _decibels(squared_error: Floats, peak: float) -> Floats:

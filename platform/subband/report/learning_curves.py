@@ -59,7 +59,7 @@ def learning_curves(
                 *zip(*points, strict=True), color=colour, label=name, linewidth=width, marker=marker, markersize=3
             )
     for unit, axes in zip(units, panels, strict=True):
-        axes.set(xlabel="epoch", ylabel="on the validation examples" + (f", {unit}" if unit else ""))
+        axes.set(xlabel="epoch", ylabel="on the validation examples" + (f" ({unit})" if unit else ""))
         style.tidy(axes)
         if best_epoch is not None:
             axes.axvline(best_epoch, color=style.INK, linewidth=0.8, linestyle="dashed")

@@ -17,7 +17,8 @@ from subband.report import style
 
 DIFFERENCE_COLOURS = "PuOr"
 _CELL = 0.62  # inches a frame
-_WIDEST = 14.0
+_NARROWEST, _WIDEST = 6.8, 14.0
+_BESIDE = 2.0  # inches for words and colour bar
 _GAP = 2  # pixels between frames
 
 Frames = npt.NDArray[np.floating]
@@ -50,10 +51,11 @@ def prediction_strips(
         if one.shape != other.shape:
             raise DataError(f"frames of shape {other.shape} were predicted, but {one.shape} followed")
     columns = max(len(frames) for frames in (*seen, *followed))
-    width = min(_WIDEST, 1.1 + columns * _CELL)
+    width = float(np.clip(_BESIDE + columns * _CELL, _NARROWEST, _WIDEST))
     height, side = seen[0].shape[1:]
-    row = (width - 1.1) / columns * height / side
-    figure = style.new_figure(width, 1.3 + len(seen) * (4 * row + 0.55))
+    row = (width - _BESIDE) / columns * height / side
+    figure = style.new_figure(width, 0.9 + len(seen) * (4 * row + 0.45))
+    figure.get_layout_engine().set(h_pad=0.02, hspace=0.0)  # type: ignore[union-attr, call-arg]
     style.headline(figure, title)
     if caption:
         style.caption(figure, caption)

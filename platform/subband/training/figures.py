@@ -82,7 +82,7 @@ def _strips(predictor: Deployable, examples: Examples, title: str) -> Figure:
     predicted = [_predicted(predictor, example) for example in shown]
     scores = [score_sequence(*each) for each in zip(predicted, followed, (frames[-1] for frames in seen), strict=True)]
     names = [
-        f"sequence {row}: squared error a frame {score.mse_T.mean():.1f}, of repeating the last frame "
+        f"sequence {row}: squared error a frame {score.frame_mse_T.mean():.1f}, of repeating the last frame "
         f"{score.copy_last_mse_T.mean():.1f}"
         for row, score in zip(rows, scores, strict=True)
     ]
@@ -96,7 +96,7 @@ def _frame_errors(predictor: Deployable, examples: Examples, title: str) -> Figu
         for each in shown
     ]
     caption = f"{len(shown)} of {len(examples)} sequences; lines are means, bands quartiles"
-    return frame_errors([s.mse_T for s in scores], [s.copy_last_mse_T for s in scores], title, caption)
+    return frame_errors([s.frame_mse_T for s in scores], [s.copy_last_mse_T for s in scores], title, caption)
 
 
 def _predicted(predictor: Deployable, example: Mapping[str, Tensor]) -> NDArray[np.float32]:

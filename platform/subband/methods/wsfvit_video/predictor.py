@@ -102,14 +102,14 @@ def _as_frames(frames: Any, seen: int, side: int) -> npt.NDArray[np.float32]:
             raise DataError(f"{wanted}, oldest first; {len(frames)} of {words} were given")
         frames = np.stack([np.asarray(as_picture(frame).convert("L")) for frame in frames])
     try:
-        array = np.asarray(frames)
+        array: npt.NDArray[Any] = np.asarray(frames)
     except ValueError as error:
         raise DataError(f"{wanted}; the frames that were given differ in size") from error
     if array.shape != (seen, side, side):
         raise DataError(f"{wanted}, oldest first: an array {(seen, side, side)}; one of {array.shape} was given")
     if array.dtype == np.uint8:
-        return np.divide(array, 255, dtype=np.float32)
-    if array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):
+        array = array / np.float32(255)
+    elif array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):
         raise DataError(f"frames are uint8, or floating-point numbers from 0 to 1; {_found(array)} was given")
     return np.asarray(array, np.float32)
 
