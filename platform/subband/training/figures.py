@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from subband.methods import Detector, Draw, Examples, TrainedMethod, TrainingSet, load
-from subband.report import gallery, learning_curves
+from subband.report import detection_gallery, gallery, learning_curves
 from subband.training.loop import PROGRESS, best_epoch
 
 ROWS = 8
@@ -70,7 +70,21 @@ def _maps(detector: Detector, examples: Examples, title: str) -> Figure:
     )
 
 
+def _objects(detector: Any, examples: Any, title: str) -> Figure:
+    pictures = [examples.pictures[row] for row in spread(examples, ROWS)]
+    images = [picture.image.open() for picture in pictures]
+    return detection_gallery(
+        [np.asarray(image) for image in images],
+        [picture.instances() for picture in pictures],
+        detector.predict(images),
+        detector.classes,
+        [picture.name for picture in pictures],
+        title=title,
+    )
+
+
 _OF_TASK: Mapping[str, Mapping[str, Callable[[Any, Examples, str], Figure]]] = {
     "segmentation": {"gallery": _maps},
+    "object detection": {"gallery": _objects},
 }
 """What is drawn of a model's answers, by its task and the figure's name."""
