@@ -43,7 +43,7 @@ def _square(u: Field, v: Field) -> Field:
 
 
 def _triangle(u: Field, v: Field) -> Field:
-    return np.maximum(-v, abs(u) * np.sqrt(3) / 2 + v / 2) - 0.5
+    return np.asarray(np.maximum(-v, abs(u) * np.sqrt(3) / 2 + v / 2) - 0.5)
 
 
 def _ring(u: Field, v: Field) -> Field:

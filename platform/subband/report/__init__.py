@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from subband.report.categories import champion_per_category
 from subband.report.curves import roc_and_pro_curves
+from subband.report.detections import detection_gallery
 from subband.report.gallery import gallery
 from subband.report.importance import Importances, importance, param_importances
 from subband.report.learning_curves import learning_curves
@@ -16,6 +17,7 @@ from subband.report.video import frame_errors, prediction_strips
 __all__ = [
     "Importances",
     "champion_per_category",
+    "detection_gallery",
     "frame_errors",
     "gallery",
     "importance",

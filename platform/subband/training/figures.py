@@ -13,7 +13,7 @@ from torch import Tensor
 
 from subband.methods import Deployable, Detector, Draw, Examples, TrainedMethod, TrainingSet, load
 from subband.metrics import score_sequence
-from subband.report import frame_errors, gallery, learning_curves, prediction_strips
+from subband.report import detection_gallery, frame_errors, gallery, learning_curves, prediction_strips
 from subband.training.loop import PROGRESS, best_epoch
 
 ROWS = 8
@@ -105,8 +105,22 @@ def _predicted(predictor: Deployable, example: Mapping[str, Tensor]) -> NDArray[
     return frames
 
 
+def _objects(detector: Any, examples: Any, title: str) -> Figure:
+    pictures = [examples.pictures[row] for row in spread(examples, ROWS)]
+    images = [picture.image.open() for picture in pictures]
+    return detection_gallery(
+        [np.asarray(image) for image in images],
+        [picture.instances() for picture in pictures],
+        detector.predict(images),
+        detector.classes,
+        [picture.name for picture in pictures],
+        title=title,
+    )
+
+
 _OF_TASK: Mapping[str, Mapping[str, Callable[[Any, Examples, str], Figure]]] = {
     "segmentation": {"gallery": _maps},
     "video prediction": {"strips": _strips, "frame-errors": _frame_errors},
+    "object detection": {"gallery": _objects},
 }
 """What is drawn of a model's answers, by its task and the figure's name."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torchvision.models.detection._utils import Matcher
 
 
-class ObjectMatcher(Matcher):
+class ObjectMatcher(Matcher):  # type: ignore[misc]  # torchvision has no types
     """torchvision's matcher, with the rule for low qualities that the published detectors have.
 
     Every object also gets the candidates that overlap it most, if they do so by `floor` at least, whatever else they overlap; of
@@ -27,7 +29,7 @@ class ObjectMatcher(Matcher):
     def set_low_quality_matches_(self, matches: Tensor, all_matches: Tensor, match_quality_matrix: Tensor) -> None:
         """Change `matches` (N,) in place, by the IoU (M, N) of objects and candidates."""
         best_M1 = match_quality_matrix.amax(dim=1, keepdim=True)
-        taken_MN = (match_quality_matrix == best_M1) & (best_M1 >= self.floor)
+        taken_MN = (match_quality_matrix == best_M1) & (best_M1 >= cast("float", self.floor))
         numbers_M1 = torch.arange(1, len(best_M1) + 1, device=matches.device)[:, None]
         last_N = (taken_MN * numbers_M1).amax(dim=0)
         matches[last_N > 0] = last_N[last_N > 0] - 1

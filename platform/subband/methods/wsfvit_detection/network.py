@@ -38,6 +38,7 @@ class DetectionNetwork(nn.Module):
         self.rpn = ProposalNetwork(
             params.channels,
             params.anchor_scale,
+            params.candidates,
             trained=params.proposals * (2 if cascade else 1),
             tested=params.proposals,
             beta=SMOOTH_L1 if cascade else 0.0,
@@ -59,12 +60,13 @@ class DetectionNetwork(nn.Module):
 
         Args:
             images: of each picture uint8 (3, H, W), on the network's device.
-            targets: in training, of each picture ``boxes`` float32 (M, 4), ``labels`` int64 (M,) from 0, and ``masks`` bool (M, H, W).
+            targets: in training, of each picture ``boxes`` float32 (M, 4), ``labels`` int64 (M,) from 0, and ``masks`` bool
+                (M, H, W).
 
         Returns:
-            In training weighted losses by name, each a float32 scalar, whose sum is to be minimised. In evaluation, for each picture
-            ``boxes`` (N, 4) in its pixels, ``labels`` (N,) from 0, ``scores`` (N,) and ``masks`` (N, 28, 28), probabilities in the
-            box; best first, at most 100, with scores above 0.05.
+            In training weighted losses by name, each a float32 scalar, whose sum is to be minimised. In evaluation, for each
+            picture ``boxes`` (N, 4) in its pixels, ``labels`` (N,) from 0, ``scores`` (N,) and ``masks`` (N, 28, 28),
+            probabilities in the box; best first, at most 100, with scores above 0.05.
         """
         batch = self._batched(images)
         maps = self.backbone(batch.tensors)

@@ -16,7 +16,7 @@ Kind = Literal["mask-rcnn", "cascade"]
 
 
 class WSFViTDetectionParams(TrainingParams):
-    """Hyper-parameters of Mask R-CNN and Cascade Mask R-CNN with WSF-ViT; the defaults are published for COCO (specification 11)."""
+    """Hyper-parameters of Mask R-CNN and Cascade Mask R-CNN with WSF-ViT; the defaults are published for COCO."""
 
     classes: tuple[str, ...] = Field(
         (), description="Names of the classes that are found; left out, a training takes those of its data."
@@ -47,11 +47,16 @@ class WSFViTDetectionParams(TrainingParams):
     anchor_scale: float = Field(
         8.0, gt=0, le=64, description="Side of the anchors in units of their level's stride (4 to 64 pixels)."
     )
+    candidates: int = Field(
+        2000, ge=1, description="Regions of each level of a picture among which repetitions are suppressed in training."
+    )
     proposals: int = Field(
         1000, ge=1, description="Regions of a picture that reach the heads; a cascade is trained on twice as many."
     )
     sampled_regions: int = Field(
-        512, ge=4, description="Regions of a picture that the heads learn from, a quarter with an object."
+        512,
+        ge=4,
+        description="Regions of a picture that the heads learn from, at most a quarter of them with an object.",
     )
     epochs: int = Field(36, ge=1, description="Passes over the training examples.")
     batch: int = Field(
@@ -79,8 +84,8 @@ class WSFViTDetectionParams(TrainingParams):
     test_side: int = Field(896, ge=32, le=8192, description="Shorter side in evaluations and answers, pixels.")
     validation: Literal["holdout", "test"] = Field(
         "holdout",
-        description="What chooses the checkpoint. holdout: the validation split, or a share of the training pictures. test: the test "
-        "split, as published, which makes its figures optimistic.",
+        description="What chooses the checkpoint. holdout: the validation split, or a share of the training pictures. test: the "
+        "test split, as published, which makes its figures optimistic.",
     )
     validation_share: float = Field(
         0.02,

@@ -13,15 +13,15 @@ from subband.methods.wsfvit_detection.matching import ObjectMatcher, mean_over_w
 
 RATIOS = (0.5, 1.0, 2.0)
 SAMPLED_ANCHORS = 256
-BEFORE_SUPPRESSION = {"training": 2000, "testing": 1000}
 
 
-class ProposalNetwork(RegionProposalNetwork):
+class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvision has no types
     """Objectness and boxes at every place of a pyramid.
 
     Args:
         channels: of the pyramid.
         anchor_scale: side of the anchors in units of their level's stride.
+        candidates: regions of each level that are left before suppression in training; in evaluation as many as are given.
         trained: regions of a picture that are given in training.
         tested: the same in evaluation.
         beta: of the smooth L1 loss of boxes; 0 is L1.
@@ -29,7 +29,7 @@ class ProposalNetwork(RegionProposalNetwork):
     """
 
     def __init__(
-        self, channels: int, anchor_scale: float, trained: int, tested: int, beta: float, inside: bool
+        self, channels: int, anchor_scale: float, candidates: int, trained: int, tested: int, beta: float, inside: bool
     ) -> None:
         strides = (*STRIDES, 2 * STRIDES[-1])
         anchors = AnchorGenerator(
@@ -42,7 +42,7 @@ class ProposalNetwork(RegionProposalNetwork):
             bg_iou_thresh=0.3,
             batch_size_per_image=SAMPLED_ANCHORS,
             positive_fraction=0.5,
-            pre_nms_top_n=BEFORE_SUPPRESSION,
+            pre_nms_top_n={"training": candidates, "testing": tested},
             post_nms_top_n={"training": trained, "testing": tested},
             nms_thresh=0.7,
         )
@@ -52,7 +52,7 @@ class ProposalNetwork(RegionProposalNetwork):
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[dict[str, Tensor]]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """For each picture, labels (A,) of its anchors (1 object, 0 background, -1 not learnt from) and boxes (A, 4) of the objects.
+        """Labels (A,) of each picture's anchors (1 object, 0 background, -1 not learnt from) and boxes (A, 4) of their objects.
 
         Args:
             anchors: (A, 4) each.

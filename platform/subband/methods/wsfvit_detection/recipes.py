@@ -1,8 +1,8 @@
 """The published settings as named presets, and small ones for the embedded data.
 
-Source of the published ones: the detection configurations released with WSF-ViT (specification 11). Their results on COCO val2017 stand
-beside them; none was measured again here. All start from weights of the classifier at 224 pixels, which were not released: give
-``weights`` the checkpoint of a training of yours. The number of GPUs is not stated; 16 pictures an update is Swin's setting.
+Source of the published ones: the detection configurations released with WSF-ViT (specification 11). Their results on COCO val2017
+stand beside them; none was measured again here. All start from weights of the classifier at 224 pixels, which were not released:
+give ``weights`` the checkpoint of a training of yours. The number of GPUs is not stated; 16 pictures an update is Swin's setting.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ SMALL = {
     "channels": 64,
     "hidden": 256,
     "anchor_scale": 4.0,
+    "candidates": 300,
     "proposals": 100,
     "sampled_regions": 64,
     "epochs": 30,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -150,12 +151,14 @@ class Stage(nn.Module):
         wanted = mask_targets([target["masks"] for target in targets], boxes, matched, logits.shape[-1])
         own = logits[torch.arange(len(labels), device=labels.device), labels - 1]
         count = mean_over_workers(len(labels), logits.device) * logits.shape[-1] ** 2
-        return functional.binary_cross_entropy_with_logits(own, wanted, reduction="sum") / count
+        loss: Tensor = functional.binary_cross_entropy_with_logits(own, wanted, reduction="sum") / count
+        return loss
 
     def moved(self, deltas: Tensor, classes: Tensor, boxes: Tensor) -> Tensor:
         """Regions (R, 4) moved by the deltas (R, K, 4) of their classes (R,), from 0."""
         own = deltas[torch.arange(len(classes), device=classes.device), classes]
-        return self.coder.decode_single(own, boxes).reshape(-1, 4)
+        moved: Tensor = self.coder.decode_single(own, boxes).reshape(-1, 4)
+        return moved
 
 
 class RegionHeads(nn.Module):
@@ -186,7 +189,7 @@ class RegionHeads(nn.Module):
             targets: ``boxes`` (M, 4), ``labels`` (M,) from 1 and ``masks`` (M, H, W) of each picture.
         """
         losses: dict[str, Tensor] = {}
-        for number, stage in enumerate(self.stages, 1):  # type: ignore[assignment]
+        for number, stage in enumerate(cast("Sequence[Stage]", self.stages), 1):
             with torch.no_grad():
                 sampled = stage.sample(proposals, targets, self.regions)
             logits, deltas = stage.boxes(pooled_regions(maps, [each.boxes for each in sampled], BOX_SIDE))
@@ -208,7 +211,7 @@ class RegionHeads(nn.Module):
         """
         boxes, all_logits = list(proposals), []
         counts = [len(each) for each in proposals]
-        for number, stage in enumerate(self.stages, 1):  # type: ignore[assignment]
+        for number, stage in enumerate(cast("Sequence[Stage]", self.stages), 1):
             logits, deltas = stage.boxes(pooled_regions(maps, boxes, BOX_SIDE))
             all_logits.append(logits)
             if number < len(self.stages):
@@ -230,7 +233,8 @@ class RegionHeads(nn.Module):
         regions = pooled_regions(maps, [each["boxes"] for each in found], MASK_SIDE)
         labels = torch.cat([each["labels"] for each in found])
         rows = torch.arange(len(labels), device=labels.device)
-        masks = torch.stack([stage.masks(regions).float().sigmoid()[rows, labels - 1] for stage in self.stages])  # type: ignore[misc]
+        stages = cast("Sequence[Stage]", self.stages)
+        masks = torch.stack([stage.masks(regions).float().sigmoid()[rows, labels - 1] for stage in stages])
         counts = [len(each["labels"]) for each in found]
         for each, own in zip(found, masks.mean(dim=0).split(counts), strict=True):
             each["masks"] = own
@@ -258,7 +262,7 @@ def best_detections(boxes_RK4: Tensor, scores_RK: Tensor, size: tuple[int, int])
 def _refined(
     stage: Stage, logits: Tensor, deltas: Tensor, sampled: Sequence[Sampled], sizes: Sequence[tuple[int, int]]
 ) -> list[Tensor]:
-    """The regions that the next stage starts from: moved by their object's class, or the likeliest one; objects' own boxes are gone."""
+    """Regions for the next stage: moved by their object's class, or the likeliest one; objects' own boxes are gone."""
     labels = torch.cat([each.labels for each in sampled])
     classes = torch.where(labels > 0, labels - 1, logits[:, 1:].argmax(dim=1))
     moved = stage.moved(deltas, classes, torch.cat([each.boxes for each in sampled]))
