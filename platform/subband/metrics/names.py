@@ -60,6 +60,11 @@ _VIDEO: Mapping[str, Objective] = {
         "max", "dB", "inflated: the published code's ratio, from 8-bit differences and squares that wrap around"
     ),
 }
+_CLASSIFICATION: Mapping[str, Objective] = {
+    "top1": Objective("max", "", "share of the pictures whose most probable class is right"),
+    "top5": Objective("max", "", "share of the pictures whose class is among the five most probable"),
+    "cross_entropy": Objective("min", "nats", "mean of minus the logarithm of the right class's probability"),
+}
 _COSTS: Mapping[str, Objective] = {
     "bank_mb": Objective("min", "MB", "what fitting stored: the detector without its frozen networks, in 1e6 bytes"),
     "latency_ms": Objective("min", "ms", "median time of one picture, from its pixels to map and score on the host"),
@@ -70,6 +75,7 @@ OBJECTIVES: Mapping[str, Objective] = {
     **{name: Objective("max", "", meaning) for name, meaning in _ACCURACY.items()},
     **_SEGMENTATION,
     **_VIDEO,
+    **_CLASSIFICATION,
     **_COSTS,
 }
 METRICS = tuple(_ACCURACY)

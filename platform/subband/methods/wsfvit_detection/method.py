@@ -41,6 +41,11 @@ class WSFViTDetectionMethod:
     embedded_smoke = "synthetic-coco:?train=8&validation=4&test=4&size=64&classes=2"
     recipes = RECIPES
 
+    def settled(self, params: WSFViTDetectionParams, dataset: Dataset) -> WSFViTDetectionParams:
+        """The params with the classes of the data, where they name none."""
+        known = not params.classes and isinstance(dataset, DetectionData)
+        return params.model_copy(update={"classes": dataset.classes}) if known else params
+
     def examples(self, params: WSFViTDetectionParams, dataset: Dataset) -> TrainingSet:
         """Pictures with boxes and masks; those that are evaluated have one size.
 
