@@ -92,27 +92,27 @@ def test_every_file_of_a_form_gets_its_classes(http, models):
 
 
 def test_an_object_detector_answers_with_boxes_and_masks(http, models):
-    (expected,) = models["parts"].predict([noise(90, 70)], score=0.3)
+    (expected,) = models["parts"].predict([noise(90, 70)], score=0.1)
     assert len(expected) > 1
-    answer = posted(http, "/parts/predict?score=0.3&map=values", noise(90, 70))["prediction"]
+    answer = posted(http, "/parts/predict?score=0.1&map=values", noise(90, 70))["prediction"]
     assert answer["image_size"] == {"width": 90, "height": 70}
     assert len(answer["objects"]) == len(expected)
     best = answer["objects"][0]
     assert best["label"] == SHAPES[expected.labels[0]]
     np.testing.assert_allclose(best["box"], expected.boxes[0], rtol=1e-4, atol=1e-3)
     np.testing.assert_array_equal(runs.decode(best["mask"]).astype(bool), expected.masks[0])
-    plain = posted(http, "/parts/predict?score=0.3", noise(90, 70))["prediction"]
+    plain = posted(http, "/parts/predict?score=0.1", noise(90, 70))["prediction"]
     assert {each["mask"] for each in plain["objects"]} == {None}
     assert posted(http, "/parts/predict?score=1", noise(90, 70))["prediction"]["objects"] == []
     assert http.get("/parts").json()["classes"] == list(SHAPES)
 
 
 def test_objects_are_drawn_and_masked_at_the_pictures_size(http, models):
-    (expected,) = models["parts"].predict([noise(90, 70)], score=0.3)
-    response = http.post("/parts/predict?score=0.3&map=mask", content=encoded(noise(90, 70))).raise_for_status()
+    (expected,) = models["parts"].predict([noise(90, 70)], score=0.1)
+    response = http.post("/parts/predict?score=0.1&map=mask", content=encoded(noise(90, 70))).raise_for_status()
     mask = np.asarray(Image.open(io.BytesIO(response.content)))
     np.testing.assert_array_equal(mask == 255, expected.masks.any(axis=0))
-    response = http.post("/parts/predict?score=0.3&map=png", content=encoded(noise(90, 70))).raise_for_status()
+    response = http.post("/parts/predict?score=0.1&map=png", content=encoded(noise(90, 70))).raise_for_status()
     drawn = np.asarray(Image.open(io.BytesIO(response.content)))
     assert (response.headers["content-type"], drawn.shape) == ("image/png", (70, 90, 3))
     assert (drawn != np.asarray(noise(90, 70))).any()

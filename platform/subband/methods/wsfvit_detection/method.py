@@ -43,8 +43,9 @@ class WSFViTDetectionMethod:
 
     def settled(self, params: WSFViTDetectionParams, dataset: Dataset) -> WSFViTDetectionParams:
         """The params with the classes of the data, where they name none."""
-        known = not params.classes and isinstance(dataset, DetectionData)
-        return params.model_copy(update={"classes": dataset.classes}) if known else params
+        if params.classes or not isinstance(dataset, DetectionData):
+            return params
+        return params.model_copy(update={"classes": dataset.classes})
 
     def examples(self, params: WSFViTDetectionParams, dataset: Dataset) -> TrainingSet:
         """Pictures with boxes and masks; those that are evaluated have one size.
