@@ -59,10 +59,10 @@ class CrossChannelAttention(nn.Module):
 
 def channel_weights(k: Tensor, v: Tensor) -> Tensor:
     """softmax(e^-0.5 k^T v) of (B, h, N, e) keys and values: (B, h, e, e), rows the keys' channels; at least float32."""
-    with torch.autocast(k.device.type, enabled=False):
-        if k.dtype in (torch.float16, torch.bfloat16):
-            k, v = k.float(), v.float()
-        return torch.softmax(k.transpose(2, 3) @ v * k.shape[3] ** -0.5, dim=3)
+    if k.dtype in (torch.float16, torch.bfloat16):
+        with torch.autocast(k.device.type, enabled=False):
+            return channel_weights(k.float(), v.float())
+    return torch.softmax(k.transpose(2, 3) @ v * k.shape[3] ** -0.5, dim=3)
 
 
 class ChannelAttention(nn.Module):
