@@ -18,7 +18,7 @@ from torch import Tensor
 
 from subband.data.examples import Draw
 from subband.data.images import picture_size
-from subband.data.labelled import Chosen, ClassData, LabelledPictures, SplitName
+from subband.data.labelled import Chosen, ClassData, LabelledPictures
 from subband.data.threads import for_each
 from subband.errors import DataError, ParamsError
 
@@ -202,13 +202,15 @@ def class_split(data: ClassData, validation: Literal["holdout", "test"], share: 
     if "train" not in data.splits:
         raise DataError(f"{data.uri} has no training pictures; for imagefolder:PATH they lie in PATH/train/<class>")
     train = data.split("train")
-    others = {name: pictures for name, pictures in data.splits.items() if name != "train"}
+    others: dict[str, LabelledPictures] = {
+        name: pictures for name, pictures in data.splits.items() if name != "train"
+    }
     if validation == "test":
         if not others:
             raise DataError(
                 f"{data.uri} has only training pictures, none to choose the checkpoint by; use validation=holdout"
             )
-        name: SplitName = "test" if "test" in others else "validation"
+        name = "test" if "test" in others else "validation"
         note = f"the {name} split chose the checkpoint, as published: its figures are optimistic"
         return ClassSplit(train, others[name], {name: others[name]}, note)
     if len(others) == 2:
@@ -217,7 +219,7 @@ def class_split(data: ClassData, validation: Literal["holdout", "test"], share: 
         )
     kept, held_out = _held_out(train.labels, share, seed, data.uri)
     note = f"{len(held_out)} training pictures, held out by seed {seed}, chose the checkpoint"
-    return ClassSplit(Chosen(train, kept), Chosen(train, held_out), dict(others), note)  # type: ignore[arg-type]
+    return ClassSplit(Chosen(train, kept), Chosen(train, held_out), others, note)
 
 
 def _held_out(labels: np.ndarray, share: float, seed: int, uri: str) -> tuple[np.ndarray, np.ndarray]:

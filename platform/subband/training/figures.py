@@ -146,8 +146,8 @@ def _answers(classifier: Any, examples: Any, title: str) -> Figure:
 
     def answer(place: int) -> Answer:
         picture = np.asarray(examples.pictures.image(chosen[place]).open())
-        names = (classifier.labels[index] for index in (truths[place], answers[place]))
-        return Answer(picture, *names, float(probabilities[place]))
+        truth, said = (str(classifier.labels[index]) for index in (truths[place], answers[place]))
+        return Answer(picture, truth, said, float(probabilities[place]))
 
     shown_right = right[spread(right, 12)] if len(right) else right
     words = f"the surest of {len(wrong)} wrong answers, then some of {len(right)} right ones"
