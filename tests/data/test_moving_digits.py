@@ -162,6 +162,8 @@ def test_the_published_test_file_is_used_where_it_is(mnist):
     dataset = open_dataset(f"moving-mnist:{mnist}?train=5")
     assert len(dataset.test()) == 5
     np.testing.assert_array_equal(dataset.test().frames(3), sequences[:, 3])
+    assert "test=5&" in dataset.uri
+    assert dataset.uri.endswith("&published=1")
     fewer = open_dataset(f"moving-mnist:{mnist}?test=2&length=12")
     assert (len(fewer.test()), fewer.test().frames(1).shape) == (2, (12, 64, 64))
     assert open_dataset(dataset.uri).digest() == dataset.digest() != fewer.digest()

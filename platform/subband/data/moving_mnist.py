@@ -100,8 +100,9 @@ class MovingDigits(TaskData):
         published: Path | None = None,
     ) -> None:
         query = "&".join(f"{name}={value}" for name, value in asdict(options).items())
-        drawn = "" if published or scheme == "moving-digits" else "&published=0"
-        super().__init__(f"{scheme}:{path}?{query}{drawn}", scheme)
+        if path:
+            query += f"&published={int(published is not None)}"
+        super().__init__(f"{scheme}:{path}?{query}", scheme)
         self.options = options
         self.published = published
         self._train, self._test = digits
@@ -181,14 +182,12 @@ def open_moving_mnist(path: str, options: Mapping[str, str]) -> MovingDigits:
             f"{root} has no {missing}[.gz], nor have its sub-folders raw and MNIST/raw; give the folder of MNIST's files, or "
             "moving-digits: for digits that need no download"
         )
-    digits = read_idx(train)
     chosen = _options("moving-mnist", given, MovingOptions(), ("published",))
     if published is not None and "test" not in given:
         chosen = replace(chosen, test=_published_array(published).shape[1])
-    # Without test digits the published file is the test.
-    return MovingDigits(
-        "moving-mnist", str(root), (digits, digits if test is None else read_idx(test)), chosen, published
-    )
+    # Without test digits the published file is there, and no test sequence is drawn.
+    digits = (read_idx(train), read_idx(test or train))
+    return MovingDigits("moving-mnist", str(root), digits, chosen, published)
 
 
 def open_moving_digits(path: str, options: Mapping[str, str]) -> MovingDigits:

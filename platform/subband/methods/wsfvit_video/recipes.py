@@ -24,7 +24,7 @@ SMALL = {
     "frame_channels": 16,
     "translator_channels": 128,
     "batch": 16,
-    "epochs": 20,
+    "epochs": 10,
     "lr": 3e-3,
 }
 
