@@ -213,7 +213,7 @@ def test_splits_must_have_the_same_categories(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_annotations_says_where_they_are_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="instances_train2017.json"):
+    with pytest.raises(DataError, match=r"instances_train2017\.json"):
         opened(f"coco:{tmp_path}")
 
 
