@@ -14,7 +14,7 @@ from subband.data.detection import image_tensor, resized_for_test
 from subband.data.instances import Detections, encode_mask
 from subband.errors import ModelError, ParamsError
 from subband.methods.deployable import Deployable, as_picture
-from subband.methods.wsfvit.checkpoint import load_checkpoint
+from subband.methods.wsfvit.checkpoint import compare, load_checkpoint
 from subband.methods.wsfvit_detection.backbone import make_body
 from subband.methods.wsfvit_detection.network import DetectionNetwork
 from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
@@ -142,11 +142,10 @@ def restore_detector(
         ModelError: the tensors are not of the params' network.
     """
     detector = ObjectDetector(params, make_network(params, starting=False), about)
-    try:
-        detector.load_state_dict(dict(tensors))
-    except RuntimeError as error:
+    if found := compare(detector, tensors):
         raise ModelError(
             f"the saved tensors are not those of a {params.kind} with WSF-ViT-{params.variant.upper()} for {len(params.classes)} "
-            f"classes: {error}"
-        ) from error
+            f"classes: {found.summary()}"
+        )
+    detector.load_state_dict(dict(tensors))
     return detector.eval()
