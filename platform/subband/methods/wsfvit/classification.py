@@ -98,7 +98,7 @@ class WSFViTMethod:
     def optimizer(self, params: WSFViTParams, model: nn.Module) -> Optimizer:
         """AdamW; biases, norms and position bias tables do not decay."""
         spared = cast("WSFViT", model).no_weight_decay()
-        return AdamW(param_groups_weight_decay(model, params.weight_decay, spared), lr=params.lr)
+        return AdamW(param_groups_weight_decay(model, params.weight_decay, no_weight_decay_list=spared), lr=params.lr)
 
     def rate(self, params: WSFViTParams, at: float) -> float:
         """Cosine that is counted from the first epoch, of which the warm-up replaces the beginning; one step an epoch."""
