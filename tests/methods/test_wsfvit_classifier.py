@@ -117,18 +117,18 @@ def test_published_checkpoints_are_adopted_with_their_own_framing(tmp_path):
     assert found.labels[0] == "tench, Tinca tinca"
     assert len(found.classes) == 1000
     assert "published checkpoint wsfvit_p0.pth" in found.about["weights"]
-    with pytest.raises(ModelError, match=r"is of WSF-ViT-P0, not of wsfvit_b_256"):
-        adopt_checkpoint(file, "wsfvit_b_256")
-    with pytest.raises(
-        ParamsError, match="'wsfvit_t_225' is not a published WSF-ViT model; did you mean 'wsfvit_t_224'"
-    ):
-        adopt_checkpoint(file, "wsfvit_t_225")
+    with pytest.raises(ModelError, match=r"is of WSF-ViT-P0, not of b"):
+        adopt(file, "imagenet-b")
+    tried = adopt(file, values={"channel_heads": (4, 8, 16, 32), "image_size": 256})
+    assert (tried.params.window, tried.params.channel_heads) == (8, (4, 8, 16, 32))
+    with pytest.raises(ParamsError, match="no method whose checkpoints were published has the params chanel_heads"):
+        adopt(file, values={"chanel_heads": (4, 8, 16, 32)})
 
 
 def test_a_published_model_of_384_pixels_is_squashed_and_has_its_own_heads(tmp_path):
-    network = make_network(make_params(METHOD, {"variant": "t", "num_classes": 2}))
+    network = make_network(make_params(METHOD, {"variant": "t", "num_classes": 2, "image_size": 384}))
     torch.save(network.state_dict(), tmp_path / "t.pth")
-    found = adopt_checkpoint(tmp_path / "t.pth", "wsfvit_t_384")
+    found = adopt_checkpoint(tmp_path / "t.pth")
     assert (found.params.window, found.params.channel_heads) == (12, (4, 8, 16, 32))
     assert (found.params.crop_mode, found.params.framing.mean) == ("squash", (0.5, 0.5, 0.5))
     assert found.labels == ("0", "1")

@@ -202,9 +202,7 @@ def class_split(data: ClassData, validation: Literal["holdout", "test"], share: 
     if "train" not in data.splits:
         raise DataError(f"{data.uri} has no training pictures; for imagefolder:PATH they lie in PATH/train/<class>")
     train = data.split("train")
-    others: dict[str, LabelledPictures] = {
-        name: pictures for name, pictures in data.splits.items() if name != "train"
-    }
+    others: dict[str, LabelledPictures] = {name: pictures for name, pictures in data.splits.items() if name != "train"}
     if validation == "test":
         if not others:
             raise DataError(

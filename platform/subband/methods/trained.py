@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -162,6 +163,8 @@ class TrainedMethod(Method, Protocol):
 class Adopting(Protocol):
     """A trained method whose authors published checkpoints: these become its deployable model without a training."""
 
+    name: str
+    params_type: type[BaseModel]
     recipes: Mapping[str, Mapping[str, Any]]
 
     def adopt(self, path: Path, values: Mapping[str, Any]) -> Deployable:

@@ -148,8 +148,7 @@ class WSFViTMethod:
 
     def adopt(self, path: Path, values: Mapping[str, Any]) -> Classifier:
         """The classifier of a published checkpoint."""
-        framing = ("image_size", "window", "channel_heads", "crop_pct", "crop_mode", "interpolation", "normalisation")
-        return adopt_checkpoint(path, **{name: values[name] for name in framing if name in values})
+        return adopt_checkpoint(path, **{name: value for name, value in values.items() if name != "weights"})
 
 
 @lru_cache(maxsize=4)
