@@ -5,7 +5,8 @@
 - `python platform/bench/classifier.py --device cuda --batch 128`  also bfloat16 and compiled, images a second
 
 The plain form (`plain_wsfvit`) takes the wavelet bands by FFT, position biases by one-hot products, forms attention weights and
-copies maps back and forth. Logits and gradients of both must be equal; then both are timed in turn, and the ratio of medians is told.
+copies maps back and forth. Logits and gradients of both must be equal; then both are timed in turn, and the ratio of medians
+is told.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """WSF-ViT under the training loop's interface: params, schedule, loss, and two epochs on drawn shapes."""
 
 import math
+import zlib
 
 import numpy as np
 import pytest
@@ -151,14 +152,13 @@ def test_the_loss_is_timms_for_the_same_draws():
     before = batch["images"].clone()
     found = METHOD.loss(params, Linear(), batch, step)
     assert torch.equal(batch["images"], before)
-    import zlib
-
     mixup = Mixup(0.3, 1.0, prob=1.0, switch_prob=0.5, mode="batch", label_smoothing=0.1, num_classes=3)
     with seeded(zlib.crc32(b"mix"), 7, 2, 5):
         images, targets = mixup(batch["images"].clone(), batch["labels"])
-    assert float(found) == pytest.approx(float(SoftTargetCrossEntropy()(Linear()(images), targets)), abs=1e-7)
-    assert float(METHOD.loss(params, Linear(), batch, step)) == float(found)
-    others = {float(METHOD.loss(params, Linear(), batch, Step(2, update, 7))) for update in range(6)}
+    expected = SoftTargetCrossEntropy()(Linear()(images), targets)
+    assert found.item() == pytest.approx(expected.item(), abs=1e-7)
+    assert METHOD.loss(params, Linear(), batch, step).item() == found.item()
+    others = {METHOD.loss(params, Linear(), batch, Step(2, update, 7)).item() for update in range(6)}
     assert len(others) > 3
 
 
@@ -166,9 +166,10 @@ def test_without_mixing_it_is_cross_entropy_with_smoothed_labels():
     batch, plain = small_batch(5), {"mixup": 0.0, "cutmix": 0.0, "num_classes": 3}
     logits = Linear()(batch["images"])
     smooth = METHOD.loss(tiny(**plain), Linear(), batch, Step(0, 0, 0))
-    assert float(smooth) == pytest.approx(float(LabelSmoothingCrossEntropy(0.1)(logits, batch["labels"])), abs=1e-7)
+    assert smooth.item() == pytest.approx(LabelSmoothingCrossEntropy(0.1)(logits, batch["labels"]).item(), abs=1e-7)
     hard = METHOD.loss(tiny(**plain, smoothing=0.0), Linear(), batch, Step(0, 0, 0))
-    assert float(hard) == pytest.approx(float(torch.nn.functional.cross_entropy(logits, batch["labels"])), abs=1e-7)
+    expected = torch.nn.functional.cross_entropy(logits, batch["labels"])
+    assert hard.item() == pytest.approx(expected.item(), abs=1e-7)
 
 
 @settings(max_examples=15, deadline=None)

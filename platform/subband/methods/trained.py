@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -181,6 +182,8 @@ class Scheduling(Protocol):
 class Adopting(Protocol):
     """A trained method whose authors published checkpoints: these become its deployable model without a training."""
 
+    name: str
+    params_type: type[BaseModel]
     recipes: Mapping[str, Mapping[str, Any]]
 
     def adopt(self, path: Path, values: Mapping[str, Any]) -> Deployable:

@@ -98,7 +98,7 @@ class WSFViTMethod:
     def optimizer(self, params: WSFViTParams, model: nn.Module) -> Optimizer:
         """AdamW; biases, norms and position bias tables do not decay."""
         spared = cast("WSFViT", model).no_weight_decay()
-        return AdamW(param_groups_weight_decay(model, params.weight_decay, spared), lr=params.lr)
+        return AdamW(param_groups_weight_decay(model, params.weight_decay, no_weight_decay_list=spared), lr=params.lr)
 
     def rate(self, params: WSFViTParams, at: float) -> float:
         """Cosine that is counted from the first epoch, of which the warm-up replaces the beginning; one step an epoch."""
@@ -148,8 +148,7 @@ class WSFViTMethod:
 
     def adopt(self, path: Path, values: Mapping[str, Any]) -> Classifier:
         """The classifier of a published checkpoint."""
-        framing = ("image_size", "window", "channel_heads", "crop_pct", "crop_mode", "interpolation", "normalisation")
-        return adopt_checkpoint(path, **{name: values[name] for name in framing if name in values})
+        return adopt_checkpoint(path, **{name: value for name, value in values.items() if name != "weights"})
 
 
 @lru_cache(maxsize=4)

@@ -14,10 +14,10 @@ from PIL.Image import Image
 from timm.data import ImageNetInfo
 from torch import Tensor
 
-from subband.errors import ModelError, ParamsError, unknown_name
+from subband.errors import ModelError, ParamsError
 from subband.methods.deployable import Deployable, as_picture
 from subband.methods.registry import validated
-from subband.methods.wsfvit.architecture import architecture
+from subband.methods.wsfvit.architecture import STRIDE, architecture
 from subband.methods.wsfvit.checkpoint import WRAPPERS, load_checkpoint, own_names, variant_of
 from subband.methods.wsfvit.classification_params import WSFViTParams
 from subband.methods.wsfvit.network import WSFViT
@@ -25,6 +25,7 @@ from subband.methods.wsfvit.published import MODELS
 from subband.nn.backbones import read_state
 
 NAME = "wsfvit"
+IMAGENET_CLASSES = 1000
 _WORDNET = re.compile(r"n\d{8}")
 
 
@@ -197,44 +198,46 @@ def restore_classifier(
     return classifier
 
 
-def adopt_checkpoint(path: Path | str, model: str | None = None, **values: Any) -> Classifier:
-    """A classifier of a published checkpoint: variant and number of classes are read off the file.
+def adopt_checkpoint(path: Path | str, **values: Any) -> Classifier:
+    """A classifier of a published checkpoint: variant, window and number of classes are read off the file.
+
+    They say which published model it is, hence its size, channel heads, crop and normalisation.
 
     Args:
         path: ``.pth`` or ``.safetensors``, as the released training code or timm's writes it; averaged weights are taken where the
             file has them.
-        model: which published model it is, for instance ``wsfvit_t_384``: its size, window, channel heads, crop and normalisation;
-            by default the one at 224 pixels of the file's variant.
-        values: further params, which win.
+        values: further params, which win; those that the file tells must be true of it. With another `image_size` and no `window`
+            the position bias tables are interpolated.
 
     Raises:
-        ModelError: the file is no checkpoint of a WSF-ViT classifier, or of another one than was said.
-        ParamsError: no such published model, or illegal values.
+        ModelError: the file is no checkpoint of a WSF-ViT classifier, or of another one than `values` say.
+        ParamsError: illegal values.
     """
     state = own_names(read_state(str(path), WRAPPERS))
     variant, last = variant_of(state), state.get("head.fc.weight")
-    if variant is None or last is None:
-        what = "none of a known variant" if variant is None else "one without a last layer"
+    table = state.get("stages.0.blocks.0.attn_local.attn.rel_pos.relative_position_bias_table")
+    if variant is None or last is None or table is None:
+        what = "none of a known variant" if variant is None else "one without a last layer or position bias tables"
         raise ModelError(f"{path} is no checkpoint of a WSF-ViT classifier, but {what}")
-    if model is not None and model not in MODELS:
-        raise ParamsError(unknown_name("published WSF-ViT model", model, MODELS))
-    published = MODELS[model or f"{NAME}_{variant}_224"]
-    if published.variant != variant:
-        raise ModelError(f"{path} is of WSF-ViT-{variant.upper()}, not of {model}")
-    found = {
-        "variant": variant,
-        "image_size": published.side,
-        "window": published.window,
-        "channel_heads": published.channel_heads,
-        "crop_pct": published.crop_pct,
-        "crop_mode": "squash" if published.squashed else "center",
-        "normalisation": "half" if published.squashed else "imagenet",
-        "num_classes": len(last),
-    }
+    if values.get("variant", variant).lower() != variant:
+        raise ModelError(f"{path} is of WSF-ViT-{variant.upper()}, not of {values['variant']}")
+    found: dict[str, Any] = {"variant": variant, "window": (table.shape[-1] + 1) // 2, "num_classes": len(last)}
+    found["image_size"] = STRIDE * found["window"]
+    published = MODELS.get(f"{NAME}_{variant}_{found['image_size']}")
+    if published is not None:
+        found |= {
+            "channel_heads": published.channel_heads,
+            "crop_pct": published.crop_pct,
+            "crop_mode": "squash" if published.squashed else "center",
+            "normalisation": "half" if published.squashed else "imagenet",
+        }
+    if "image_size" in values:
+        del found["window"]
     params = validated(WSFViTParams, {**found, **values, "weights": str(path)}, NAME)
-    classes = ImageNetInfo("imagenet-1k").label_names() if len(last) == 1000 else None
-    about = {
-        "weights": f"published checkpoint {Path(path).name}; which pictures chose it is not in the file",
-        "classes": classes,
+    network = make_network(params)
+    about: dict[str, Any] = {
+        "weights": f"published checkpoint {Path(path).name}; which pictures chose it is not in the file"
     }
-    return make_classifier(params, make_network(params), about)
+    if len(last) == IMAGENET_CLASSES:
+        about["classes"] = ImageNetInfo("imagenet-1k").label_names()
+    return make_classifier(params, network, about)
