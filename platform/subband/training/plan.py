@@ -103,8 +103,6 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
         else:
             why = "the default for real data; --weights random:SEED or a path works without a network"
         decisions.append(("weights", given.get("weights", "pretrained"), why))
-    if "classes" in method.params_type.model_fields and "classes" not in given and hasattr(dataset, "classes"):
-        given["classes"] = dataset.classes
     params: TrainingParams = make_params(method, given)
     if resumed:
         _refuse_other_params(folder, params)
