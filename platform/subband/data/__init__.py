@@ -7,6 +7,7 @@ from subband.data.damage import Damaged
 from subband.data.examples import Draw, Examples
 from subband.data.fingerprint import fingerprint, fingerprint_dataset, fingerprint_images
 from subband.data.images import FileSource, MaskFileSource, decode_image
+from subband.data.labelled import ClassData, LabelledPictures, class_data
 from subband.data.masks import MASK_RULES, MaskRule, check_pairs
 from subband.data.preprocess import Masks, Preprocess, load_images, load_masks
 from subband.data.sample import Category, Dataset, ImageSource, Sample
@@ -19,12 +20,14 @@ __all__ = [
     "SCHEMES",
     "SELECTIONS",
     "Category",
+    "ClassData",
     "Damaged",
     "Dataset",
     "Draw",
     "Examples",
     "FileSource",
     "ImageSource",
+    "LabelledPictures",
     "MaskFileSource",
     "MaskRule",
     "Masks",
@@ -35,6 +38,7 @@ __all__ = [
     "TaskData",
     "Truth",
     "check_pairs",
+    "class_data",
     "decode_image",
     "fingerprint",
     "fingerprint_dataset",

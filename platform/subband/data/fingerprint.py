@@ -17,6 +17,7 @@ from subband.data.digests import file_digests
 from subband.data.images import FileSource, MaskFileSource
 from subband.data.masks import RuledMask
 from subband.data.sample import Dataset, ImageSource, Sample
+from subband.data.task_data import TaskData
 from subband.data.threads import thread_count
 
 NO_MASK = "-"
@@ -84,6 +85,8 @@ def fingerprint_dataset(dataset: Dataset, cache: Path | None = None, threads: in
     Raises:
         DataError: a category is inconsistent, or a file cannot be read.
     """
+    if isinstance(dataset, TaskData):
+        return dataset.digest()
     parts = []
     for name in dataset.categories:
         category = dataset.category(name)

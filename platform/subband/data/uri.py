@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from subband.data.coco import open_coco
+from subband.data.image_folder import open_image_folder
 from subband.data.mvtec import open_mvtec
 from subband.data.pairs import is_pairs_folder, open_pairs
 from subband.data.plain import open_plain
 from subband.data.sample import Dataset
 from subband.data.synthetic import open_synthetic
 from subband.data.synthetic_coco import open_synthetic_coco
+from subband.data.synthetic_shapes import open_synthetic_shapes
 from subband.data.synthetic_surface import open_synthetic_surface
+from subband.data.timm_data import open_timm
 from subband.data.visa import open_visa
 from subband.errors import DataError, unknown_name
 
@@ -26,6 +29,9 @@ SCHEMES: dict[str, Callable[[str, Mapping[str, str]], Dataset]] = {
     "images": open_plain,
     "synthetic-coco": open_synthetic_coco,
     "coco": open_coco,
+    "synthetic-shapes": open_synthetic_shapes,
+    "imagefolder": open_image_folder,
+    "timm": open_timm,
 }
 
 
@@ -34,8 +40,9 @@ def open_dataset(uri: str) -> Dataset:
 
     Args:
         uri: ``synthetic:``, ``mvtec:PATH`` or ``visa:PATH``, for segmentation ``synthetic-surface:`` or
-            ``pairs:PATH``, for object detection ``synthetic-coco:`` or ``coco:PATH``,
-            for predictions alone ``images:PATH``, and options after ``?``. A relative path is resolved
+            ``pairs:PATH``, for predictions alone ``images:PATH``, for classification ``synthetic-shapes:``,
+            ``imagefolder:PATH`` or ``timm:NAME``, for object detection ``synthetic-coco:`` or ``coco:PATH``,
+            and options after ``?``. A relative path is resolved
             against the current folder; the dataset's own ``uri`` is absolute. Nothing is decoded or drawn yet.
 
     Returns:
@@ -60,7 +67,8 @@ def _scheme_message(uri: str, scheme: str, has_colon: bool) -> str:
     folder = Path(uri).expanduser()
     if uri and folder.is_dir():
         visa = (folder / "split_csv").is_dir() or any(folder.glob("*/Data"))
-        layout = "pairs" if is_pairs_folder(folder) else "visa" if visa else "mvtec"
+        classes = (folder / "train").is_dir() or (folder / "val").is_dir()
+        layout = "pairs" if is_pairs_folder(folder) else "visa" if visa else "imagefolder" if classes else "mvtec"
         return f"{uri!r} is a folder; say which layout it has: {layout}:{uri}"
     if has_colon:
         return unknown_name("dataset scheme", scheme, SCHEMES)

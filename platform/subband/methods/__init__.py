@@ -11,9 +11,10 @@ from subband.methods.registry import (
     list_staged_methods,
     make_params,
     staged_method,
+    starts_pretrained,
     trained_method,
 )
-from subband.methods.trained import Batch, Draw, Examples, Step, TrainedMethod, TrainingSet
+from subband.methods.trained import Batch, Draw, Examples, Step, TrainedMethod, TrainingSet, settled_params
 from subband.methods.training_params import TrainingParams
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "load",
     "make_params",
     "set_calibration",
+    "settled_params",
     "staged_method",
+    "starts_pretrained",
     "trained_method",
 ]

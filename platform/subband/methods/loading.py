@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,26 +37,31 @@ def load(path_or_uri: str | Path, tracking_uri: str | None = None) -> Any:
     return method.restore(params, read_tensors(folder), description).eval()
 
 
-def adopt(path: Path, recipe: str | None = None) -> Deployable:
+def adopt(path: Path, recipe: str | None = None, values: Mapping[str, Any] | None = None) -> Deployable:
     """The model of a checkpoint file that a method's authors published, in eval mode on the CPU.
 
     Args:
         path: the file, of any method that adopts such.
         recipe: named params of its method, for what the file does not tell.
+        values: further params, which win over the recipe's; only methods that have them all are tried.
 
     Raises:
         ModelError: no method knows the file; the message has each one's reason.
-        ParamsError: no method has such a recipe.
+        ParamsError: no method has such a recipe or such params.
     """
     methods = [method for method in map(get_method, list_methods()) if isinstance(method, Adopting)]
     known = sorted({name for method in methods for name in method.recipes})
     if recipe is not None and recipe not in known:
         raise ParamsError(unknown_name("recipe", recipe, known))
+    given = dict(values or {})
+    methods = [method for method in methods if given.keys() <= method.params_type.model_fields.keys()]
+    if not methods:
+        raise ParamsError(f"no method whose checkpoints were published has the params {', '.join(given)}")
     reasons = []
     for method in methods:
         if recipe is None or recipe in method.recipes:
             try:
-                return method.adopt(path, method.recipes[recipe] if recipe else {}).eval()
+                return method.adopt(path, {**(method.recipes[recipe] if recipe else {}), **given}).eval()
             except ModelError as error:
                 reasons.append(str(error))
     raise ModelError("; ".join(reasons))

@@ -18,6 +18,7 @@ _METHODS = {
     "patchcore": "subband.methods.patchcore.method:PATCHCORE",
     "wedgenet": "subband.methods.wedgenet.method:WEDGENET",
     "wepadim": "subband.methods.wepadim:WEPADIM",
+    "wsfvit": "subband.methods.wsfvit.classification:WSFVIT",
     "wpformer": "subband.methods.wpformer.method:WPFORMER",
     "wsfvit-detection": "subband.methods.wsfvit_detection.method:WSFVIT_DETECTION",
 }
@@ -78,6 +79,12 @@ def trained_method(name: str) -> TrainedMethod:
     if not is_trained(name):
         raise ParamsError(f"{name} has no weights to train: it is fitted stage by stage")
     return cast("TrainedMethod", method)
+
+
+def starts_pretrained(method: Method) -> bool:
+    """Whether the method's weights are fetched from a hub where nothing else is said."""
+    field = method.params_type.model_fields.get("weights")
+    return field is not None and field.default == "pretrained"
 
 
 def make_params(method: Method, values: dict[str, Any], restoring: bool = False) -> Any:

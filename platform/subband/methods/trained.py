@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -14,7 +15,17 @@ from subband.data import Dataset, Draw, Examples
 from subband.methods.base import Method
 from subband.methods.deployable import Deployable
 
-__all__ = ["Adopting", "Batch", "Draw", "Examples", "Step", "TrainedMethod", "TrainingSet"]
+__all__ = [
+    "Adopting",
+    "Batch",
+    "Draw",
+    "Examples",
+    "Settling",
+    "Step",
+    "TrainedMethod",
+    "TrainingSet",
+    "settled_params",
+]
 
 Batch = Mapping[str, Tensor]
 """Tensors of B examples by name, the first dimension B."""
@@ -45,6 +56,7 @@ class TrainingSet:
         tests: reported by name, never looked at before the end.
         notes: what a reader must know, for instance which split chooses.
         selection: ``test`` where the validation examples are a test set too, so that what is reported of it is optimistic.
+        about: what the trained model must know of the data, for instance names of classes; plain JSON values that `finish` gets.
     """
 
     train: Examples
@@ -52,6 +64,7 @@ class TrainingSet:
     tests: Mapping[str, Examples] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     selection: Literal["holdout", "test"] = "holdout"
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 class TrainedMethod(Method, Protocol):
@@ -150,6 +163,8 @@ class TrainedMethod(Method, Protocol):
 class Adopting(Protocol):
     """A trained method whose authors published checkpoints: these become its deployable model without a training."""
 
+    name: str
+    params_type: type[BaseModel]
     recipes: Mapping[str, Mapping[str, Any]]
 
     def adopt(self, path: Path, values: Mapping[str, Any]) -> Deployable:
@@ -164,3 +179,22 @@ class Adopting(Protocol):
             ParamsError: illegal values.
         """
         ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A trained method of which some params are settled by the data, for instance the number of classes."""
+
+    def settled(self, params: Any, dataset: Dataset) -> Any:
+        """The params with what the data say.
+
+        Raises:
+            DataError: the dataset is not of the form that the method learns from.
+            ParamsError: the params say otherwise.
+        """
+        ...
+
+
+def settled_params(method: TrainedMethod, params: Any, dataset: Dataset) -> Any:
+    """The params as they are trained with: those of a `Settling` method are completed from the data."""
+    return method.settled(params, dataset) if isinstance(method, Settling) else params

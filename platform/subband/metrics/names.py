@@ -47,6 +47,11 @@ _SEGMENTATION: Mapping[str, Objective] = {
     "iou": Objective("max", "", "intersection over union at 0.5, mean over pictures"),
     "dice": Objective("max", "", "Dice coefficient at 0.5, mean over pictures"),
 }
+_CLASSIFICATION: Mapping[str, Objective] = {
+    "top1": Objective("max", "", "share of the pictures whose most probable class is right"),
+    "top5": Objective("max", "", "share of the pictures whose class is among the five most probable"),
+    "cross_entropy": Objective("min", "nats", "mean of minus the logarithm of the right class's probability"),
+}
 _COSTS: Mapping[str, Objective] = {
     "bank_mb": Objective("min", "MB", "what fitting stored: the detector without its frozen networks, in 1e6 bytes"),
     "latency_ms": Objective("min", "ms", "median time of one picture, from its pixels to map and score on the host"),
@@ -56,6 +61,7 @@ _COSTS: Mapping[str, Objective] = {
 OBJECTIVES: Mapping[str, Objective] = {
     **{name: Objective("max", "", meaning) for name, meaning in _ACCURACY.items()},
     **_SEGMENTATION,
+    **_CLASSIFICATION,
     **_COSTS,
 }
 METRICS = tuple(_ACCURACY)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from subband.report.answers import Answer, answers_gallery
 from subband.report.categories import champion_per_category
+from subband.report.confusion import confusion_matrix
 from subband.report.curves import roc_and_pro_curves
 from subband.report.detections import detection_gallery
 from subband.report.gallery import gallery
@@ -14,8 +16,11 @@ from subband.report.records import non_dominated, regret, short_name
 from subband.report.table import ranking_table
 
 __all__ = [
+    "Answer",
     "Importances",
+    "answers_gallery",
     "champion_per_category",
+    "confusion_matrix",
     "detection_gallery",
     "gallery",
     "importance",

@@ -14,7 +14,15 @@ from filelock import FileLock, Timeout
 from subband.data import Dataset, TaskData, fingerprint, open_dataset
 from subband.errors import ParamsError, unknown_name
 from subband.home import home
-from subband.methods import TrainedMethod, TrainingParams, TrainingSet, make_params, trained_method
+from subband.methods import (
+    TrainedMethod,
+    TrainingParams,
+    TrainingSet,
+    make_params,
+    settled_params,
+    starts_pretrained,
+    trained_method,
+)
 from subband.named_folders import named_folder, read_settings, write_settings
 from subband.training.checkpoint import CHANGEABLE, DESCRIPTION, read_description
 from subband.training.order import check_division
@@ -96,14 +104,14 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
         decisions.append(("recipe", " under ".join(recipes), words))
     if Path(weights := str(given.get("weights", ""))).is_file():
         given["weights"] = str(Path(weights).absolute())  # the training may be resumed from another folder
-    if "weights" in method.params_type.model_fields and "weights" not in given:
+    if starts_pretrained(method) and "weights" not in given:
         if dataset.uri.startswith("synthetic"):
             given["weights"] = "random:0"
             why = "the embedded demo needs no download: give --weights pretrained for real use"
         else:
             why = "the default for real data; --weights random:SEED or a path works without a network"
         decisions.append(("weights", given.get("weights", "pretrained"), why))
-    params: TrainingParams = make_params(method, given)
+    params: TrainingParams = settled_params(method, make_params(method, given), dataset)
     if resumed:
         _refuse_other_params(folder, params)
         _refuse_what_is_done(folder, params)

@@ -95,6 +95,7 @@ def finished(
         network.eval(),
         {
             **about,
+            **examples.about,
             "category": "all",
             "epochs": len(history),
             "best_epoch": best,

@@ -14,7 +14,7 @@ import optuna
 from subband.data import Dataset, Selection, fingerprint, open_dataset, split_category
 from subband.errors import DataError, ParamsError
 from subband.home import home
-from subband.methods import Method, get_method, is_trained, make_params, trained_method
+from subband.methods import Method, get_method, is_trained, make_params, starts_pretrained, trained_method
 from subband.metrics import METRICS, SEGMENTATION_METRICS
 from subband.named_folders import named_folder, read_settings, write_settings
 from subband.training.plan import dataset_digest
@@ -152,7 +152,7 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         base = {"seed": settings.seed, **recipe, **base}
     else:
         refuse_training_settings(space.method, settings)
-    if "weights" in method.params_type.model_fields and not {"weights"} & {*axes, *base}:
+    if starts_pretrained(method) and not {"weights"} & {*axes, *base}:
         if dataset.uri.startswith("synthetic"):
             base["weights"] = "random:0"
             decisions.append(

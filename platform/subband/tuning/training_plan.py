@@ -7,7 +7,7 @@ from typing import Any
 
 from subband.data import Dataset
 from subband.errors import ParamsError, unknown_name
-from subband.methods import TrainedMethod, TrainingParams, make_params
+from subband.methods import TrainedMethod, TrainingParams, make_params, settled_params
 from subband.training.order import check_division
 from subband.tuning.settings import SweepSettings
 
@@ -84,7 +84,7 @@ def check_training(
     varied = [{**base, name: value} for name, values in axes.items() if len(values) > 1 for value in values]
     selections: dict[str, Mapping[str, Any]] = {}
     for values in varied or [dict(base)]:
-        params: TrainingParams = make_params(method, dict(values))
+        params: TrainingParams = settled_params(method, make_params(method, dict(values)), dataset)
         examples = method.examples(params, dataset)
         check_division(len(examples.train), params.batch, params.accumulation, settings.workers_per_trial)
         selections[examples.selection] = values

@@ -16,7 +16,7 @@ from ray import tune
 from subband.data import Selection, open_dataset
 from subband.errors import ParamsError, SubbandError, unknown_name
 from subband.evaluation import mean_metrics
-from subband.methods import Deployable, TrainingParams, make_params, trained_method
+from subband.methods import Deployable, TrainingParams, make_params, settled_params, trained_method
 from subband.metrics import COSTS, direction_of
 from subband.training.loop import PROGRESS, best_epoch
 from subband.training.proof import finished, save_proven
@@ -198,7 +198,8 @@ class TrainingTrial(tune.Trainable):
 
     def _make_job(self) -> Job:
         plan = self._plan
-        params: TrainingParams = make_params(self._method, {**plan.base, **self.config["point"]})
+        given = make_params(self._method, {**plan.base, **self.config["point"]})
+        params: TrainingParams = settled_params(self._method, given, self._dataset)
         examples = self._method.examples(params, self._dataset)
         if examples.selection != plan.selection:
             raise ParamsError(

@@ -83,7 +83,9 @@ def size_problem(height: int, width: int, window: int) -> str | None:
     unit = STRIDE * window
     if height > 0 and width > 0 and height % unit == 0 and width % unit == 0:
         return None
-    nearest = " x ".join(_nearest(side, unit) for side in (height, width))
+    nearest = _nearest(height, unit)
+    if height != width:
+        nearest = f"height {nearest}, width {_nearest(width, unit)}"
     common = gcd(height, width)
     windows = [each for each in range(1, 25) if common % (STRIDE * each) == 0] if common else []
     fitting = f"; the windows {', '.join(map(str, windows))} would divide it" if windows else ""

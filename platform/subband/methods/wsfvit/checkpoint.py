@@ -111,7 +111,8 @@ def load_checkpoint(
 ) -> Loaded:
     """Load a classification checkpoint, strictly, into a classifier or into a backbone.
 
-    A backbone leaves the head out, and its output norms keep their values if the file has none. Position bias tables of another
+    A backbone leaves the head out, of a whole detector all but its ``backbone``, and its output norms keep their values if the file
+    has none. Position bias tables of another
     window are resized. Nothing is loaded if anything does not fit.
 
     Args:
@@ -130,6 +131,9 @@ def load_checkpoint(
     if isinstance(checkpoint, (str, Path)):
         origin = str(checkpoint)
         checkpoint = read_state(origin, WRAPPERS)
+    rest: tuple[str, ...] = ()
+    if isinstance(network, WSFViTFeatures):
+        checkpoint, rest = _backbone_of_detector(checkpoint)
     given = own_names(checkpoint)
     variant = variant_of(given)
     own = network.state_dict()
@@ -141,7 +145,7 @@ def load_checkpoint(
     if found := compare(wanted, given):
         raise ModelError(f"{origin} does not fit this network: {found.summary()}{_hint(variant, network)}")
     network.load_state_dict({**{name: own[name] for name in kept}, **given})
-    return Loaded(origin, len(given), resized, left_out, kept)
+    return Loaded(origin, len(given), resized, (*rest, *left_out), kept)
 
 
 def compare(own: nn.Module | Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Differences:
@@ -177,6 +181,15 @@ def _without_prefixes(name: str) -> str:
     while found := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
         name = name.removeprefix(found)
     return name
+
+
+def _backbone_of_detector(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors of a detector's backbone, and the first parts of the other names; of other files everything and nothing."""
+    inside = {name: tensor for name, tensor in state.items() if name.removeprefix("module.").startswith("backbone.")}
+    if not inside:
+        return dict(state), ()
+    others = (name.removeprefix("module.").split(".")[0] for name in state if name not in inside)
+    return inside, tuple(dict.fromkeys(others))
 
 
 def variant_of(state: Mapping[str, Tensor]) -> str | None:

@@ -1,0 +1,121 @@
+"""``imagefolder:PATH``: pictures in a folder for each class, laid out as ImageNet is.
+
+    root/train/<class>/**         root/{val,validation}/<class>/**         root/test/<class>/**
+
+Folders may have other names: ``imagefolder:PATH?train=train_small&validation=held_out&test=val`` (below the root). Any split but
+one may be missing; the classes are those of the first that is there. Sub-folders of a class count as the class.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from subband.data.folders import IMAGE_SUFFIXES, existing_folder, visible_folders
+from subband.data.images import FileSource
+from subband.data.labelled import SPLITS, ClassData, LabelledPictures, SplitName
+from subband.errors import DataError, unknown_name
+
+USUAL_NAMES: Mapping[SplitName, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("val", "validation"),
+    "test": ("test",),
+}
+
+
+class FolderPictures(LabelledPictures):
+    """Picture files below a folder.
+
+    Args:
+        folder: of the split.
+        files: of each class, below the folder.
+    """
+
+    def __init__(self, folder: Path, files: list[list[str]]) -> None:
+        self.folder = folder
+        self.files = [file for each in files for file in each]
+        self.labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(each) for each in files])
+
+    def name(self, index: int) -> str:
+        """The file with its split, for instance ``val/nut/003.png``."""
+        return f"{self.folder.name}/{self.files[index]}"
+
+    def image(self, index: int) -> FileSource:
+        """The file."""
+        return FileSource(self.folder / self.files[index])
+
+
+def open_image_folder(path: str, options: Mapping[str, str]) -> ClassData:
+    """Open a folder in the layout of ImageNet.
+
+    Args:
+        path: the root; relative to the current folder, ``~`` is the home folder.
+        options: ``train``, ``validation``, ``test``: names of the folders of the splits.
+
+    Raises:
+        DataError: no such folder or split, an unknown option, a class without pictures, a class in a later split that the first
+            lacks, or fewer than two classes.
+    """
+    uri = f"imagefolder:{path}"
+    root = existing_folder(path, uri)
+    for option in options:
+        if option not in SPLITS:
+            raise DataError(f"{uri}: {unknown_name('option', option, SPLITS)}")
+    folders = {name: folder for name in SPLITS if (folder := _split_folder(root, name, options, uri))}
+    if not folders:
+        hint = "" if not visible_folders(root) else f" (found: {', '.join(f.name for f in visible_folders(root)[:5])})"
+        raise DataError(
+            f"{root} has no split; expected {root / 'train' / '<class>'} and {root / 'val' / '<class>'} with pictures{hint}; other "
+            "names are given as options, for instance ?train=NAME&validation=NAME"
+        )
+    first = next(iter(folders))
+    classes = [folder.name for folder in visible_folders(folders[first])]
+    splits = {name: _pictures(folder, classes, folders[first]) for name, folder in folders.items()}
+    query = "&".join(f"{name}={options[name]}" for name in SPLITS if name in options)
+    short = re.sub(r"[^A-Za-z0-9_-]+", "-", root.name).strip("-")
+    name = "imagefolder" if short.lower() in ("", "imagefolder") else f"imagefolder-{short}"
+    return ClassData(f"imagefolder:{root}" + (f"?{query}" if query else ""), name, classes, splits)
+
+
+def _split_folder(root: Path, name: SplitName, options: Mapping[str, str], uri: str) -> Path | None:
+    if name in options:
+        folder = root / options[name]
+        if not options[name] or not folder.is_dir():
+            raise DataError(f"{uri}: {name} is {options[name]!r}, but {folder} is no folder")
+        return folder
+    found = [root / usual for usual in USUAL_NAMES[name] if (root / usual).is_dir()]
+    if len(found) > 1:
+        raise DataError(f"{root} has both {found[0].name} and {found[1].name}; say which with ?{name}=NAME")
+    return found[0] if found else None
+
+
+def _pictures(folder: Path, classes: list[str], first: Path) -> FolderPictures:
+    own = [each.name for each in visible_folders(folder)]
+    if strange := [name for name in own if name not in classes]:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        raise DataError(f"{folder}: {unknown_name(f'class of {first}', strange[0], classes[:20])}{more}")
+    files = [_files(folder, name) if name in own else [] for name in classes]
+    for name, found in zip(classes, files, strict=True):
+        if name in own and not found:
+            raise DataError(
+                f"class folder {folder / name} holds no picture ({', '.join(sorted(IMAGE_SUFFIXES))}); fill or remove it"
+            )
+    return FolderPictures(folder, files)
+
+
+def _files(folder: Path, name: str) -> list[str]:
+    """Picture files of a class, sorted, as paths below the split's folder; `pathlib` would be too slow for a million."""
+    found = []
+    for place, inner, files in os.walk(folder / name, followlinks=True):
+        inner[:] = [each for each in inner if not each.startswith(".")]
+        below = os.path.relpath(place, folder)
+        found += [
+            f"{below}/{file}"
+            for file in files
+            if not file.startswith(".") and os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+        ]
+    return sorted(found)

@@ -1,0 +1,160 @@
+"""Pictures with class labels in folders and through timm: what is read, in which order, and what is refused."""
+
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+from conftest import write_picture
+
+from subband.data import class_data, fingerprint_dataset, open_dataset
+from subband.errors import DataError
+
+
+def build_classes(root, counts, splits=("train", "val")):
+    """Pictures of noise; `counts` are those of each class."""
+    for number, split in enumerate(splits):
+        for each, (name, count) in enumerate(counts.items()):
+            for index in range(count):
+                write_picture(root / split / name / f"{index:02d}.png", seed=100 * number + 10 * each + index)
+    return root
+
+
+@pytest.fixture
+def root(tmp_path):
+    return build_classes(tmp_path / "pictures", {"nut": 3, "bolt": 2})
+
+
+def test_folders_are_classes_and_labels_follow_their_names(root):
+    write_picture(root / "train" / "nut" / "inner" / "90.JPEG", seed=9)
+    (root / "train" / "nut" / "notes.txt").write_text("no picture")
+    data = open_dataset(f"imagefolder:{root}")
+    assert data.classes == ("bolt", "nut")
+    assert (data.name, data.uri) == ("imagefolder-pictures", f"imagefolder:{root}")
+    train = data.split("train")
+    assert train.labels.tolist() == [0, 0, 1, 1, 1, 1]
+    assert [train.name(i) for i in (0, 5)] == ["train/bolt/00.png", "train/nut/inner/90.JPEG"]
+    assert train.image(5).open().size == (24, 16)
+    assert list(data.splits) == ["train", "validation"]
+    assert pickle.loads(pickle.dumps(train)).image(0).digest() == train.image(0).digest()
+    with pytest.raises(DataError, match="'valid' is not a split of this data; did you mean 'validation'"):
+        data.split("valid")
+
+
+def test_splits_may_have_other_names_and_the_uri_opens_the_same_again(root, monkeypatch):
+    (root / "val").rename(root / "held out")
+    monkeypatch.chdir(root.parent)
+    data = open_dataset("imagefolder:pictures?test=held out")
+    assert list(data.splits) == ["train", "test"]
+    again = open_dataset(data.uri)
+    assert again.uri == data.uri == f"imagefolder:{root}?test=held out"
+    assert fingerprint_dataset(again) == data.digest() == fingerprint_dataset(data)
+
+
+def test_the_digest_is_of_pictures_labels_and_classes(root):
+    before = open_dataset(f"imagefolder:{root}").digest()
+    (root / "val" / "nut" / "00.png").rename(root / "val" / "bolt" / "70.png")
+    moved = open_dataset(f"imagefolder:{root}").digest()
+    for split in ("train", "val"):
+        (root / split / "nut").rename(root / split / "screw")
+    assert len({before, moved, open_dataset(f"imagefolder:{root}").digest()}) == 3
+
+
+def test_only_a_validation_split_is_enough_to_look_at(tmp_path):
+    data = open_dataset(f"imagefolder:{build_classes(tmp_path, {'a': 1, 'b': 1}, splits=['validation'])}")
+    assert list(data.splits) == ["validation"]
+
+
+def test_a_class_without_pictures_in_a_later_split_is_no_error_but_an_empty_folder_is(root):
+    for file in (root / "val" / "nut").iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match=r"val/nut holds no picture \(.bmp, .jpeg"):
+        open_dataset(f"imagefolder:{root}")
+    (root / "val" / "nut").rmdir()
+    assert set(open_dataset(f"imagefolder:{root}").split("validation").labels.tolist()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda root: (root / "val" / "nutt").mkdir(), "'nutt' is not a class of .*train; did you mean 'nut'"),
+        (lambda root: (root / "train" / "cap").mkdir(), "class folder .*train/cap holds no picture"),
+        (lambda root: (root / "validation").mkdir(), r"has both val and validation; say which with \?validation=NAME"),
+    ],
+)
+def test_folders_that_cannot_be_read(root, build, message):
+    build(root)
+    with pytest.raises(DataError, match=message):
+        open_dataset(f"imagefolder:{root}")
+
+
+def test_other_bad_uris(root, tmp_path):
+    build_classes(tmp_path / "one", {"only": 2})
+    (tmp_path / "flat" / "nut").mkdir(parents=True)
+    for uri, message in {
+        f"imagefolder:{tmp_path / 'one'}": "has the class 'only' alone; a classifier tells at least two apart",
+        f"imagefolder:{tmp_path / 'flat'}": r"has no split; expected .*train/<class> .* \(found: nut\)",
+        f"imagefolder:{root}?tran=x": "'tran' is not an option; did you mean 'train'",
+        f"imagefolder:{root}?test=gone": "test is 'gone', but .* is no folder",
+        str(root): f"say which layout it has: imagefolder:{root}",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            open_dataset(uri)
+
+
+def test_a_file_that_is_no_picture_is_named(root):
+    (root / "train" / "nut" / "00.png").write_bytes(b"not a picture")
+    train = open_dataset(f"imagefolder:{root}").split("train")
+    with pytest.raises(DataError, match=r"train/nut/00.png is not a picture that can be read"):
+        train.image(2).size()
+
+
+def test_only_classification_data_pass_for_it(root):
+    data = open_dataset(f"imagefolder:{root}")
+    assert class_data(data) is data
+    with pytest.raises(DataError, match="holds samples of inspected products or surfaces, not pictures with class lab"):
+        class_data(open_dataset("synthetic:"))
+    with pytest.raises(DataError, match="holds pictures with class labels, not samples of inspected products"):
+        data.category("all")
+
+
+def test_timm_reads_folders_tars_and_torchvisions_sets(root, tmp_path):
+    ours = open_dataset(f"imagefolder:{root}")
+    theirs = open_dataset(f"timm:folder?root={root}")
+    assert (theirs.classes, theirs.name) == (ours.classes, "timm-folder")
+    for split in ours.splits:
+        assert theirs.split(split).labels.tolist() == ours.split(split).labels.tolist()
+        for index in range(len(ours.split(split))):
+            one, other = (each.split(split).image(index) for each in (ours, theirs))
+            assert one.digest() == other.digest()
+            np.testing.assert_array_equal(np.asarray(one.open()), np.asarray(other.open()))
+    assert open_dataset(theirs.uri).digest() == theirs.digest() == ours.digest()
+
+    with tarfile.open(tmp_path / "train.tar", "w") as tar:
+        tar.add(root / "train", arcname=".")
+    packed = open_dataset(f"timm:tar?root={tmp_path / 'train.tar'}&validation=")
+    assert packed.classes == ours.classes
+    assert sorted(packed.split("train").labels.tolist()) == [0, 0, 1, 1, 1]
+    assert packed.split("train").image(0).open().mode == "RGB"
+
+    image_folder = open_dataset(f"timm:torch/image_folder?root={root}")
+    assert image_folder.split("validation").labels.tolist() == ours.split("validation").labels.tolist()
+    assert image_folder.split("train").image(1).open().size == (24, 16)
+    assert open_dataset(image_folder.uri).digest() == image_folder.digest()
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("timm:", "names no dataset; write for instance timm:torch/cifar10"),
+        ("timm:torch/cifar10?root={empty}", r"timm cannot open its split 'train' \(Dataset not found.*download=1"),
+        ("timm:torch/cifar11?root={empty}", "Unknown torchvision dataset cifar11"),
+        ("timm:folder?root={empty}/no", "timm cannot open its split 'train'"),
+        ("timm:folder?rot={empty}", "'rot' is not an option; did you mean 'root'"),
+        ("timm:folder?root={root}/train", "train and validation are the same 5 pictures; .* leave one out with valida"),
+    ],
+)
+def test_what_timm_cannot_open_is_told(root, tmp_path, uri, message):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=message):
+        open_dataset(uri.format(empty=tmp_path / "empty", root=root))
