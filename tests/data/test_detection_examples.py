@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from subband.data import Draw, open_dataset
-from subband.data.detection import DetectionEvaluation, DetectionTraining, check_pictures, detection_split
+from subband.data.detection import (
+    DetectionEvaluation,
+    DetectionTraining,
+    check_pictures,
+    detection_data,
+    detection_split,
+)
 from subband.data.detection_augment import Framed, Sizes, augment, cropped, fitting_size, flipped, resized
 from subband.data.instances import DetectionData, Instances, box_of_mask, encode_mask
 from subband.errors import DataError, ParamsError
@@ -205,15 +211,15 @@ def test_a_picture_of_another_size_than_its_annotations_is_named() -> None:
 
 
 def test_what_chooses_is_the_validation_split_or_held_out_by_the_seed() -> None:
-    with_split = open_dataset("synthetic-coco:?train=10&validation=3&test=2")
+    with_split = detection_data(open_dataset("synthetic-coco:?train=10&validation=3&test=2"))
     train, validation, test, divided = detection_split(with_split, 0.2, 0)
     assert (len(train), len(validation), len(test), divided) == (10, 3, 2, False)
-    without = open_dataset("synthetic-coco:?train=10&validation=0&test=2")
+    without = detection_data(open_dataset("synthetic-coco:?train=10&validation=0&test=2"))
     train, validation, test, divided = detection_split(without, 0.2, 0)
     assert (len(train), len(validation), len(test), divided) == (8, 2, 2, True)
     assert not set(train) & set(validation)
     assert detection_split(without, 0.2, 1)[1] != validation
     with pytest.raises(DataError, match="none would be left"):
-        detection_split(open_dataset("synthetic-coco:?train=1&validation=0"), 0.2, 0)
+        detection_split(detection_data(open_dataset("synthetic-coco:?train=1&validation=0")), 0.2, 0)
     with pytest.raises(DataError, match="holds no boxes"):
-        detection_split(open_dataset("synthetic:"), 0.2, 0)
+        detection_data(open_dataset("synthetic:"))

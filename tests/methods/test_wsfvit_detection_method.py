@@ -163,11 +163,15 @@ def test_illegal_params_are_refused(values: dict[str, Any], words: str) -> None:
         params(**values)
 
 
+def test_classes_are_those_of_the_data() -> None:
+    assert METHOD.settled(params(classes=()), data()).classes == CLASSES
+    assert METHOD.settled(params(), data()).classes == CLASSES
+    for step in (METHOD.settled, METHOD.examples):
+        with pytest.raises(ParamsError, match=r"has the classes disc, square, the params square, disc; leave them out"):
+            step(params(classes=("square", "disc")), data())
+
+
 def test_data_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(
-        ParamsError, match=r"the data have the classes disc, square, the params none; give --classes disc square"
-    ):
-        METHOD.examples(params(classes=()), data())
     with pytest.raises(DataError, match="holds no boxes and masks"):
         METHOD.examples(params(), open_dataset("synthetic:"))
     with pytest.raises(DataError, match="no test pictures to choose"):

@@ -254,11 +254,9 @@ def test_repetitions_and_unlikely_classes_are_left_out() -> None:
     assert found["scores"].tolist() == pytest.approx([0.9, 0.6, 0.3, 0.06])
     assert found["labels"].tolist() == [1, 2, 1, 2]
     assert found["boxes"].tolist()[1] == [50, 50, 65, 60]
-    many = best_detections(
-        torch.rand(300, 1, 4) * torch.tensor([1e-3, 1e-3, 1, 1]) + torch.arange(300.0).view(-1, 1, 1) * 2,
-        torch.full((300, 1), 0.5),
-        (700, 700),
-    )
+    corners = torch.arange(300.0).view(-1, 1) * 2
+    apart = torch.cat([corners, corners, corners + 1, corners + 1], dim=1)[:, None]
+    many = best_detections(apart, torch.full((300, 1), 0.5), (700, 700))
     assert len(many["scores"]) == 100
 
 

@@ -108,13 +108,24 @@ def image_tensor(image: Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
+def detection_data(dataset: Dataset) -> DetectionData:
+    """The dataset itself, if it is for object detection.
+
+    Raises:
+        DataError: it is not; the message names schemes that are.
+    """
+    if not isinstance(dataset, DetectionData):
+        raise DataError(f"{dataset.uri} holds no boxes and masks of objects; give coco:PATH or synthetic-coco:")
+    return dataset
+
+
 def detection_split(
-    dataset: Dataset, share: float, seed: int
+    data: DetectionData, share: float, seed: int
 ) -> tuple[tuple[AnnotatedPicture, ...], tuple[AnnotatedPicture, ...], tuple[AnnotatedPicture, ...], bool]:
     """What is learnt from, what chooses the checkpoint, and what is reported.
 
     Args:
-        dataset: for object detection.
+        data: that are divided.
         share: of the training pictures that is held out to choose by where the data have no validation split; at least one picture.
             0 holds none out.
         seed: decides which.
@@ -123,18 +134,16 @@ def detection_split(
         Pictures to train on, to choose by, and to report; and whether those to choose by were held out of the training split.
 
     Raises:
-        DataError: other data, no training pictures, or too few to divide.
+        DataError: no training pictures, or too few to divide.
     """
-    if not isinstance(dataset, DetectionData):
-        raise DataError(f"{dataset.uri} holds no boxes and masks of objects; give coco:PATH or synthetic-coco:")
-    pictures = dataset.split("train")
-    validation, test = (dataset.splits.get(name, ()) for name in ("validation", "test"))
+    pictures = data.split("train")
+    validation, test = (data.splits.get(name, ()) for name in ("validation", "test"))
     if validation or not share:
         return pictures, validation, test, False
     held_out = max(1, round(share * len(pictures)))
     if held_out >= len(pictures):
         raise DataError(
-            f"{dataset.uri} has {len(pictures)} training pictures, of which {held_out} would be held out for validation; none "
+            f"{data.uri} has {len(pictures)} training pictures, of which {held_out} would be held out for validation; none "
             "would be left to learn from"
         )
     rng = np.random.default_rng([seed, zlib.crc32(b"detection")])

@@ -12,8 +12,14 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from subband.data import Dataset
-from subband.data.detection import DetectionEvaluation, DetectionTraining, check_pictures, detection_split
-from subband.data.instances import DetectionData, Detections, Instances
+from subband.data.detection import (
+    DetectionEvaluation,
+    DetectionTraining,
+    check_pictures,
+    detection_data,
+    detection_split,
+)
+from subband.data.instances import Detections, Instances
 from subband.errors import DataError, ParamsError
 from subband.methods.trained import Batch, Step, TrainingSet
 from subband.methods.wsfvit_detection.detector import NAME, ObjectDetector, detections, make_network, restore_detector
@@ -42,10 +48,19 @@ class WSFViTDetectionMethod:
     recipes = RECIPES
 
     def settled(self, params: WSFViTDetectionParams, dataset: Dataset) -> WSFViTDetectionParams:
-        """The params with the classes of the data, where they name none."""
-        if params.classes or not isinstance(dataset, DetectionData):
-            return params
-        return params.model_copy(update={"classes": dataset.classes})
+        """The params with the classes of the data.
+
+        Raises:
+            DataError: the dataset is not for object detection.
+            ParamsError: the params say other classes.
+        """
+        classes = detection_data(dataset).classes
+        if params.classes not in ((), classes):
+            raise ParamsError(
+                f"{NAME}.classes: {dataset.uri} has the classes {', '.join(classes)}, the params {', '.join(params.classes)}; "
+                "leave them out"
+            )
+        return params.model_copy(update={"classes": classes})
 
     def examples(self, params: WSFViTDetectionParams, dataset: Dataset) -> TrainingSet:
         """Pictures with boxes and masks; those that are evaluated have one size.
@@ -54,16 +69,11 @@ class WSFViTDetectionMethod:
             DataError: the dataset is not for object detection, or lacks pictures to learn from or to choose by.
             ParamsError: it has other classes than the params say.
         """
-        held_out = params.validation == "holdout"
+        self.settled(params, dataset)
+        data, held_out = detection_data(dataset), params.validation == "holdout"
         train, validation, test, divided = detection_split(
-            dataset, params.validation_share if held_out else 0.0, params.seed
+            data, params.validation_share if held_out else 0.0, params.seed
         )
-        data = cast("DetectionData", dataset)
-        if params.classes != data.classes:
-            raise ParamsError(
-                f"{NAME}.classes: the data have the classes {', '.join(data.classes)}, the params "
-                f"{', '.join(params.classes) or 'none'}; give --classes {' '.join(data.classes)}"
-            )
         if not held_out and not test:
             raise DataError(f"{dataset.uri} has no test pictures to choose the checkpoint by; use validation=holdout")
         if not held_out:
