@@ -97,7 +97,9 @@ class MBConv(nn.Module):
             out = gelu(functional.conv2d(maps, *self._expansion()), self.kind)
             scale, shift = affine(self.norm2)
             out = self._depthwise(out, self.conv2_kxk.weight * scale[:, None, None, None], shift)
-            out = functional.gelu(out, approximate=self.kind)  # not in place: it leaves a dense map where rows were cut off
+            out = functional.gelu(
+                out, approximate=self.kind
+            )  # not in place: it leaves a dense map where rows were cut off
         out = self.drop_path(self.conv3_1x1(self.se(out)))
         shortened: Tensor = out + self.shortcut(maps)
         return shortened
