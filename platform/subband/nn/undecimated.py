@@ -67,12 +67,11 @@ class UndecimatedWavelet(nn.Module):
 
         The first letter is the width's filter here: LH is low-pass along the width and high-pass along the height.
         """
-        with torch.autocast(images_BCHW.device.type, enabled=False):
-            images = images_BCHW if images_BCHW.dtype == torch.float64 else images_BCHW.float()
-            longest = max(images.shape[2:])
-            canvas = 1 << (longest - 1).bit_length()
-            low, high = self._split(images, 3, canvas)
-            return torch.cat([*self._split(low, 2, canvas), *self._split(high, 2, canvas)], dim=1)
+        # Sums and products by numbers are among the operations that autocast leaves in the precision of their inputs.
+        images = images_BCHW if images_BCHW.dtype == torch.float64 else images_BCHW.float()
+        canvas = 1 << (max(images.shape[2:]) - 1).bit_length()
+        low, high = self._split(images, 3, canvas)
+        return torch.cat([*self._split(low, 2, canvas), *self._split(high, 2, canvas)], dim=1)
 
     def _split(self, maps: Tensor, axis: int, canvas: int) -> tuple[Tensor, Tensor]:
         length, taps = maps.shape[axis], self.w_l.shape[1]

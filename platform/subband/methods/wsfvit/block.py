@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from subband.methods.wsfvit.channel_attention import ChannelAttention
-from subband.methods.wsfvit.mbconv import Gelu, MBConv, Padding
+from subband.methods.wsfvit.gelu import Kind
+from subband.methods.wsfvit.mbconv import MBConv, Padding
 from subband.methods.wsfvit.spatial_attention import BiasTable, QkvOrder, SpatialAttention
 
 
@@ -30,7 +31,7 @@ class BlockOptions:
         part_names: modules of the window, channel and grid attention, which state dicts spell.
     """
 
-    gelu: Gelu = "tanh"
+    gelu: Kind = "tanh"
     batch_norm_eps: float = 1e-3
     layer_norm_eps: float = 1e-5
     padding: Padding = "same"

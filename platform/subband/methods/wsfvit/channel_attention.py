@@ -10,8 +10,9 @@ from functools import partial
 import torch
 from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
+from torch.nn import functional
 
-from subband.methods.wsfvit.mbconv import Gelu
+from subband.methods.wsfvit.gelu import Gelu, Kind
 
 
 class ConvPosition(nn.Module):
@@ -21,14 +22,20 @@ class ConvPosition(nn.Module):
         channels: C.
     """
 
+    one_tap: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.register_buffer("one_tap", functional.pad(torch.ones(1, 1, 1, 1), (1, 1, 1, 1)), persistent=False)
 
     def forward(self, maps_BHWC: Tensor) -> Tensor:
         """(B, H, W, C)."""
-        placed: Tensor = self.proj(maps_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return maps_BHWC + placed
+        conv = self.proj
+        # The map itself is a convolution too, with one tap.
+        weight = conv.weight + self.one_tap
+        out = functional.conv2d(maps_BHWC.permute(0, 3, 1, 2), weight, conv.bias, padding=1, groups=conv.groups)
+        return out.permute(0, 2, 3, 1)
 
 
 class CrossChannelAttention(nn.Module):
@@ -59,10 +66,10 @@ class CrossChannelAttention(nn.Module):
 
 def channel_weights(k: Tensor, v: Tensor) -> Tensor:
     """softmax(e^-0.5 k^T v) of (B, h, N, e) keys and values: (B, h, e, e), rows the keys' channels; at least float32."""
-    with torch.autocast(k.device.type, enabled=False):
-        if k.dtype in (torch.float16, torch.bfloat16):
-            k, v = k.float(), v.float()
-        return torch.softmax(k.transpose(2, 3) @ v * k.shape[3] ** -0.5, dim=3)
+    if k.dtype in (torch.float16, torch.bfloat16):
+        with torch.autocast(k.device.type, enabled=False):
+            return channel_weights(k.float(), v.float())
+    return torch.softmax(k.transpose(2, 3) @ v * k.shape[3] ** -0.5, dim=3)
 
 
 class ChannelAttention(nn.Module):
@@ -83,7 +90,7 @@ class ChannelAttention(nn.Module):
         self,
         channels: int,
         heads: int,
-        gelu: Gelu = "none",
+        gelu: Kind = "none",
         eps: float = 1e-5,
         mlp_ratio: int = 4,
         drop_path: float = 0.0,
@@ -93,7 +100,7 @@ class ChannelAttention(nn.Module):
         self.norm1 = nn.LayerNorm(channels, eps)
         self.attn = CrossChannelAttention(channels, heads)
         self.norm2 = nn.LayerNorm(channels, eps)
-        self.mlp = Mlp(channels, mlp_ratio * channels, act_layer=partial(nn.GELU, approximate=gelu))
+        self.mlp = Mlp(channels, mlp_ratio * channels, act_layer=partial(Gelu, gelu))
         self.drop_path = DropPath(drop_path)
 
     def forward(self, maps_BHWC: Tensor) -> Tensor:

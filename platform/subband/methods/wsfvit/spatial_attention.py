@@ -14,7 +14,7 @@ from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 from torch.nn import functional
 
-from subband.methods.wsfvit.mbconv import Gelu
+from subband.methods.wsfvit.gelu import Gelu, Kind
 
 Partition = Literal["window", "grid"]
 """``window``: w x w neighbouring cells attend to each other; ``grid``: w x w cells that lie H / w and W / w apart."""
@@ -96,7 +96,8 @@ class PartitionedAttention(nn.Module):
     def forward(self, maps_BHWC: Tensor) -> Tensor:
         """(B, H, W, C)."""
         height, width = maps_BHWC.shape[1:3]
-        thirds = partitioned(self.qkv(maps_BHWC), self.heads, self.window, self.partition, self.order)
+        parts = partitioned(self.qkv(maps_BHWC), self.heads, self.window, self.partition, self.order)
+        thirds = parts.unbind()
         q, k, v = (thirds[role] for role in ROLES[self.partition])
         bias = self.rel_pos().to(q.dtype).unsqueeze(0)
         attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
@@ -162,7 +163,7 @@ class SpatialAttention(nn.Module):
         heads: int,
         window: int,
         partition: Partition,
-        gelu: Gelu = "tanh",
+        gelu: Kind = "tanh",
         eps: float = 1e-5,
         qkv: QkvOrder = "thirds",
         table: BiasTable = "square",
@@ -173,7 +174,7 @@ class SpatialAttention(nn.Module):
         self.norm1 = nn.LayerNorm(channels, eps)
         self.attn = PartitionedAttention(channels, heads, window, partition, qkv, table)
         self.norm2 = nn.LayerNorm(channels, eps)
-        self.mlp = Mlp(channels, mlp_ratio * channels, act_layer=partial(nn.GELU, approximate=gelu))
+        self.mlp = Mlp(channels, mlp_ratio * channels, act_layer=partial(Gelu, gelu))
         self.drop_path = DropPath(drop_path)
 
     def forward(self, maps_BHWC: Tensor) -> Tensor:

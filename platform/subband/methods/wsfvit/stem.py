@@ -9,8 +9,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from subband.methods.wsfvit.gelu import gelu
 from subband.methods.wsfvit.mbconv import same_conv
 from subband.nn.undecimated import UndecimatedWavelet
 
@@ -45,10 +45,6 @@ class Stem(nn.Module):
     def forward(self, images_B3HW: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, C, H / 2, W / 2)."""
         bands = self.dwt_l2(images_B3HW).to(self.norm1.weight.dtype)
-        maps = _gelu(self.norm1(bands)).contiguous(memory_format=torch.channels_last)
-        maps = self.conv2(_gelu(self.norm2(same_conv(maps, self.conv1))))
-        return _gelu(self.norm3(maps))
-
-
-def _gelu(maps: Tensor) -> Tensor:
-    return functional.gelu(maps, approximate="tanh")
+        maps = gelu(self.norm1(bands), "tanh").contiguous(memory_format=torch.channels_last)
+        maps = same_conv(maps, self.conv1.weight, self.conv1.bias, stride=2)
+        return gelu(self.norm3(self.conv2(gelu(self.norm2(maps), "tanh"))), "tanh")

@@ -1,0 +1,158 @@
+"""Classifier: a training step and an inference of WSF-ViT beside its equations written plainly, same weights, one run.
+
+- `python platform/bench/classifier.py`                            T at 224 pixels
+- `python platform/bench/classifier.py --model wsfvit_p0_224 --repeats 3`   quicker
+- `python platform/bench/classifier.py --device cuda --batch 128`  also bfloat16 and compiled, images a second
+
+The plain form (`plain_wsfvit`) takes the wavelet bands by FFT, position biases by one-hot products, forms attention weights and
+copies maps back and forth. Logits and gradients of both must be equal; then both are timed in turn, and the ratio of medians
+is told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "platform"), str(Path(__file__).resolve().parent)]
+
+import timm  # noqa: E402
+import torch  # noqa: E402
+from plain_wsfvit import PlainWSFViT  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+import subband.methods.wsfvit  # noqa: E402, F401  # registers the models
+
+AIM = 1.3
+TIMED = ("training step", "inference")
+EQUAL_LOGITS, EQUAL_GRADIENTS = 1e-4, 2e-3
+
+
+def main() -> int:
+    """Measure and print; returns 1 if the two forms differ or the fast one is not faster."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="wsfvit_t_224")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.manual_seed(0)
+    network: Any = timm.create_model(arguments.model, drop_path_rate=0.0).to(device)
+    plain = PlainWSFViT(network)
+    side = network.pretrained_cfg["input_size"][1]
+    images = torch.randn(arguments.batch, 3, side, side).to(device)
+    labels = torch.arange(arguments.batch, device=device)
+
+    logits, gradients = _differences(network, plain, images, labels)
+    print(f"{arguments.model}, {arguments.batch} x {side} pixels, {device}, {torch.get_num_threads()} threads")
+    print(f"  greatest difference of logits {logits:.1e}, of gradients {gradients:.1e} (relative)")
+
+    def step(forward: nn.Module) -> Callable[[], None]:
+        def work() -> None:
+            network.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(forward(images), labels).backward()
+
+        return work
+
+    def inference(forward: nn.Module) -> Callable[[], None]:
+        def work() -> None:
+            with torch.inference_mode():
+                forward(images)
+
+        return work
+
+    figures: dict[str, Any] = {"logits": logits, "gradients": gradients}
+    for name, work in zip(TIMED, (step, inference), strict=True):
+        network.train(name == "training step")
+        figures[name] = _compare(work(network), work(plain), arguments.repeats, device)
+        found = figures[name]
+        print(
+            f"  {name}: {found['fast']:.3f} s, plain {found['plain']:.3f} s: {found['ratio']:.2f} times as fast "
+            f"(aim {AIM}; of single pairs {found['least']:.2f} to {found['most']:.2f})"
+        )
+    if device.type == "cuda":
+        figures["images a second"] = _modes(network, images, labels, arguments.repeats)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1))
+    equal = logits <= EQUAL_LOGITS and gradients <= EQUAL_GRADIENTS
+    return 0 if equal and min(figures[name]["ratio"] for name in TIMED) > 1 else 1
+
+
+def _differences(network: Any, plain: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Of the logits in eval mode and of the gradients in training, relative to the greatest of each tensor."""
+    network.eval()
+    with torch.inference_mode():
+        one, other = network(images), plain(images)
+    fast, slow = {}, {}
+    network.train()
+    for forward, gradients in ((network, fast), (plain, slow)):
+        network.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(forward(images), labels).backward()
+        gradients |= {name: each.grad.clone() for name, each in network.named_parameters()}
+    greatest = max(float(gradient.abs().max()) for gradient in slow.values())
+    # Of a parameter whose gradient is zero but for rounding, the difference is measured against the greatest gradient.
+    differences = [
+        float((fast[name] - gradient).abs().max() / max(float(gradient.abs().max()), 1e-4 * greatest))
+        for name, gradient in slow.items()
+    ]
+    return float((one - other).abs().max() / other.abs().max()), max(differences)
+
+
+def _compare(
+    fast: Callable[[], None], plain: Callable[[], None], repeats: int, device: torch.device
+) -> dict[str, float]:
+    for work in (fast, plain):
+        _seconds(work, device)
+    pairs = [(_seconds(fast, device), _seconds(plain, device)) for _ in range(repeats)]
+    ours, theirs = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
+    ratios = [pair[1] / pair[0] for pair in pairs]
+    return {"fast": ours, "plain": theirs, "ratio": theirs / ours, "least": min(ratios), "most": max(ratios)}
+
+
+def _modes(network: Any, images: Tensor, labels: Tensor, repeats: int) -> dict[str, float]:
+    """Images a second of training and inference in float32 and bfloat16, eager and compiled, channels last."""
+    rates = {}
+    images = images.to(memory_format=torch.channels_last)
+    for words, forward in (("eager", network), ("compiled", torch.compile(network))):
+        for dtype in (torch.float32, torch.bfloat16):
+
+            def train(forward: Any = forward, dtype: torch.dtype = dtype) -> None:
+                network.zero_grad(set_to_none=True)
+                with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+                    loss = nn.functional.cross_entropy(forward(images), labels)
+                loss.backward()
+
+            def infer(forward: Any = forward, dtype: torch.dtype = dtype) -> None:
+                with torch.inference_mode(), torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+                    forward(images)
+
+            for kind, work in (("training", train), ("inference", infer)):
+                network.train(kind == "training")
+                name = f"{kind} {words} {str(dtype).removeprefix('torch.')}"
+                _seconds(work, images.device)
+                seconds = statistics.median(_seconds(work, images.device) for _ in range(repeats))
+                rates[name] = len(images) / seconds
+                print(f"  {name}: {rates[name]:.1f} images a second")
+    return rates
+
+
+def _seconds(work: Callable[[], None], device: torch.device) -> float:
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())
