@@ -122,6 +122,24 @@ def test_statistics_of_the_backbone_are_frozen_unless_asked_for() -> None:
         assert moved == ({"heads"} if frozen else {"heads", "backbone"})
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_keeps_boxes_precise(kind: str) -> None:
+    made = exhaustive(network(kind=kind))
+    expected = made(*batch(0, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = made(*batch(0, 1))
+        maps = made.backbone(torch.zeros(1, 3, 64, 64))
+        (anchors,) = made.rpn.anchor_generator(made._batched([torch.zeros(3, 64, 64)]), list(maps.values()))
+    assert maps["0"].dtype == torch.bfloat16
+    assert anchors.dtype == torch.float32
+    for name, loss in expected.items():
+        assert found[name].dtype == torch.float32
+        assert found[name].item() == pytest.approx(loss.item(), rel=0.05, abs=0.01)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for each in made.eval()(batch(0, 1)[0]):
+            assert each["boxes"].dtype == each["scores"].dtype == each["masks"].dtype == torch.float32
+
+
 def test_gradient_checkpointing_changes_no_gradient() -> None:
     gradients = []
     for on in (False, True):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
 from subband.methods.wsfvit_detection.backbone import STRIDES
@@ -13,6 +14,23 @@ from subband.methods.wsfvit_detection.matching import ObjectMatcher, mean_over_w
 
 RATIOS = (0.5, 1.0, 2.0)
 SAMPLED_ANCHORS = 256
+
+
+class PreciseAnchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no types
+    """Anchors in float32, also for maps of half precision, whose dtype torchvision's would have."""
+
+    def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
+        """(A, 4) of each picture; of the maps only their sizes matter."""
+        return super().forward(image_list, [maps[:1, :1].float() for maps in feature_maps])  # type: ignore[no-any-return]
+
+
+class PreciseHead(RPNHead):  # type: ignore[misc]
+    """torchvision's head with float32 answers: in bfloat16 a box of 1000 pixels could only move in steps of four."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Objectness (B, 3, H, W) and box deltas (B, 12, H, W) of each level."""
+        objectness, deltas = super().forward(x)
+        return [each.float() for each in objectness], [each.float() for each in deltas]
 
 
 class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvision has no types
@@ -32,12 +50,10 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         self, channels: int, anchor_scale: float, candidates: int, trained: int, tested: int, beta: float, inside: bool
     ) -> None:
         strides = (*STRIDES, 2 * STRIDES[-1])
-        anchors = AnchorGenerator(
-            tuple((round(anchor_scale * stride),) for stride in strides), (RATIOS,) * len(strides)
-        )
+        anchors = PreciseAnchors(tuple((round(anchor_scale * stride),) for stride in strides), (RATIOS,) * len(strides))
         super().__init__(
             anchors,
-            RPNHead(channels, len(RATIOS)),
+            PreciseHead(channels, len(RATIOS)),
             fg_iou_thresh=0.7,
             bg_iou_thresh=0.3,
             batch_size_per_image=SAMPLED_ANCHORS,
@@ -80,9 +96,9 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         sampled = torch.cat([positive, negative])
         count = mean_over_workers(len(sampled), objectness.device)
         box_loss = functional.smooth_l1_loss(
-            pred_bbox_deltas.float()[positive], torch.cat(regression_targets)[positive], beta=self.beta, reduction="sum"
+            pred_bbox_deltas[positive], torch.cat(regression_targets)[positive], beta=self.beta, reduction="sum"
         )
         object_loss = functional.binary_cross_entropy_with_logits(
-            objectness.float().flatten()[sampled], torch.cat(labels)[sampled], reduction="sum"
+            objectness.flatten()[sampled], torch.cat(labels)[sampled], reduction="sum"
         )
         return object_loss / count, box_loss / count
