@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from subband.data.coco import open_coco
+from subband.data.coco import is_coco_folder, open_coco
 from subband.data.image_folder import open_image_folder
 from subband.data.mvtec import open_mvtec
 from subband.data.pairs import is_pairs_folder, open_pairs
@@ -68,7 +68,17 @@ def _scheme_message(uri: str, scheme: str, has_colon: bool) -> str:
     if uri and folder.is_dir():
         visa = (folder / "split_csv").is_dir() or any(folder.glob("*/Data"))
         classes = (folder / "train").is_dir() or (folder / "val").is_dir()
-        layout = "pairs" if is_pairs_folder(folder) else "visa" if visa else "imagefolder" if classes else "mvtec"
+        layout = (
+            "pairs"
+            if is_pairs_folder(folder)
+            else "visa"
+            if visa
+            else "coco"
+            if is_coco_folder(folder)
+            else "imagefolder"
+            if classes
+            else "mvtec"
+        )
         return f"{uri!r} is a folder; say which layout it has: {layout}:{uri}"
     if has_colon:
         return unknown_name("dataset scheme", scheme, SCHEMES)
