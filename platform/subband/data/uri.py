@@ -66,19 +66,13 @@ def open_dataset(uri: str) -> Dataset:
 def _scheme_message(uri: str, scheme: str, has_colon: bool) -> str:
     folder = Path(uri).expanduser()
     if uri and folder.is_dir():
-        visa = (folder / "split_csv").is_dir() or any(folder.glob("*/Data"))
-        classes = (folder / "train").is_dir() or (folder / "val").is_dir()
-        layout = (
-            "pairs"
-            if is_pairs_folder(folder)
-            else "visa"
-            if visa
-            else "coco"
-            if is_coco_folder(folder)
-            else "imagefolder"
-            if classes
-            else "mvtec"
-        )
+        marks = {
+            "pairs": is_pairs_folder(folder),
+            "visa": (folder / "split_csv").is_dir() or any(folder.glob("*/Data")),
+            "coco": is_coco_folder(folder),
+            "imagefolder": (folder / "train").is_dir() or (folder / "val").is_dir(),
+        }
+        layout = next((name for name, found in marks.items() if found), "mvtec")
         return f"{uri!r} is a folder; say which layout it has: {layout}:{uri}"
     if has_colon:
         return unknown_name("dataset scheme", scheme, SCHEMES)
