@@ -18,7 +18,18 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TAKES_DATA = {"sharing", "banks", "overhead"}
-ORDER = ("sharing", "banks", "overhead", "memory", "metrics", "coreset", "neighbours", "segmenter", "training")
+ORDER = (
+    "sharing",
+    "banks",
+    "overhead",
+    "memory",
+    "metrics",
+    "coreset",
+    "neighbours",
+    "segmenter",
+    "classifier",
+    "training",
+)
 
 
 def main() -> int:

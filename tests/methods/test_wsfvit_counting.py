@@ -1,7 +1,7 @@
 """The counted table of WSF-ViT beside the published one, and the job that prints it."""
 
 import csv
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -32,11 +32,18 @@ def test_names_that_are_not_published_are_refused():
         list(count_models(["wsfvit_t"]))
 
 
-def test_the_job_prints_the_table_and_writes_it(tmp_path):
-    command = [sys.executable, str(JOB), "--models", "wsfvit_p0_224", "--csv-file", str(tmp_path / "counts.csv")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "wsfvit_p0_224    224    2,908,670      2.9 M" in done.stdout
+def run_job(monkeypatch, *flags):
+    """In this process: a fresh one would spend its time on imports."""
+    monkeypatch.syspath_prepend(str(JOB.parent))
+    monkeypatch.setattr(sys, "argv", [str(JOB), *flags])
+    runpy.run_path(str(JOB), run_name="__main__")
+
+
+def test_the_job_prints_the_table_and_writes_it(tmp_path, monkeypatch, capsys):
+    run_job(monkeypatch, "--models", "wsfvit_p0_224", "--csv-file", str(tmp_path / "counts.csv"))
+    assert "wsfvit_p0_224    224    2,908,670      2.9 M" in capsys.readouterr().out
     with (tmp_path / "counts.csv").open() as handle:
         (row,) = csv.DictReader(handle)
     assert (row["parameters"], row["published_gmacs"]) == ("2908670", "0.62")
+    with pytest.raises(SystemExit, match="error: 'wsfvit_q' is not a published WSF-ViT"):
+        run_job(monkeypatch, "--models", "wsfvit_q")

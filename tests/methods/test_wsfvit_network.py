@@ -11,7 +11,7 @@ from subband.methods.wsfvit import WSFViT, WSFViTFeatures
 from subband.methods.wsfvit.architecture import ARCHITECTURES, architecture, size_problem
 from subband.methods.wsfvit.block import VIDEO, Block
 from subband.methods.wsfvit.channel_attention import CrossChannelAttention, channel_weights
-from subband.methods.wsfvit.mbconv import same_conv
+from subband.methods.wsfvit.mbconv import MBConv, same_conv
 from subband.methods.wsfvit.network import drop_path_rates
 from subband.methods.wsfvit.published import MODELS
 from subband.methods.wsfvit.spatial_attention import PartitionedAttention, RelativePositionBias, joined, partitioned
@@ -223,13 +223,15 @@ def test_channel_heads_change_the_function_and_no_shape():
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 6), (5, 9), (1, 2)])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_same_padding_is_that_of_tensorflow(height, width, stride):
+@pytest.mark.parametrize("gradients", [True, False])
+def test_same_padding_is_that_of_tensorflow(height, width, stride, gradients):
     conv = nn.Conv2d(2, 3, 3, stride)
     maps = torch.randn(1, 2, height, width)
     totals = [max((math.ceil(side / stride) - 1) * stride + 3 - side, 0) for side in (height, width)]
     (top, bottom), (left, right) = ((total // 2, total - total // 2) for total in totals)
     wanted = conv(nn.functional.pad(maps, (left, right, top, bottom)))
-    torch.testing.assert_close(same_conv(maps, conv.weight, conv.bias, stride), wanted)
+    with torch.set_grad_enabled(gradients):
+        torch.testing.assert_close(same_conv(maps, conv.weight, conv.bias, stride), wanted)
 
 
 def test_training_in_bfloat16_follows_float32():
@@ -241,6 +243,50 @@ def test_training_in_bfloat16_follows_float32():
             found = network(images)
     assert found.dtype == torch.bfloat16
     assert (found.float() - wanted).abs().max() < 0.05 * wanted.abs().max() + 0.02
+
+
+@pytest.mark.parametrize(("stride", "options"), [(1, {}), (2, {}), (2, {"padding": "symmetric", "kind": "none"})])
+def test_with_fixed_statistics_the_folded_form_is_the_layers_one_after_the_other(stride, options):
+    torch.manual_seed(0)
+    module = MBConv(6, 8, stride, **options)
+    for norm in (module.pre_norm, module.norm1, module.norm2):
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            tensor.data.uniform_(0.5, 1.5)
+    maps = torch.randn(2, 6, 8, 10)
+    kept = maps.clone()
+
+    def layers(x):
+        x = nn.functional.gelu(module.norm1(module.conv1_1x1(module.pre_norm(x))), approximate=module.kind)
+        pads = (0, 1, 0, 1) if stride == 2 and not options else (1, 1, 1, 1)
+        x = nn.functional.conv2d(nn.functional.pad(x, pads), module.conv2_kxk.weight, None, stride, groups=32)
+        x = module.conv3_1x1(module.se(nn.functional.gelu(module.norm2(x), approximate=module.kind)))
+        return x + module.shortcut(maps)
+
+    module.eval()
+    found = []
+    for form in (module, layers):
+        module.zero_grad()
+        out = form(maps)
+        out.square().sum().backward()
+        found.append((out.detach(), {name: each.grad.clone() for name, each in module.named_parameters()}))
+    (one, fast), (other, slow) = found
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    for name, gradient in slow.items():
+        torch.testing.assert_close(fast[name], gradient, rtol=1e-3, atol=1e-3 * float(gradient.abs().max()), msg=name)
+    with torch.no_grad():
+        torch.testing.assert_close(module(maps), other, rtol=1e-4, atol=1e-4)
+    assert torch.equal(maps, kept)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_without_gradients_the_same_is_computed_and_the_images_stay(training):
+    network = small_network().train(training)
+    images = pictures()
+    kept = images.clone()
+    wanted = network(images).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images), wanted, rtol=1e-4, atol=1e-5)
+    assert torch.equal(images, kept)
 
 
 def test_recomputed_activations_give_the_same_gradients():

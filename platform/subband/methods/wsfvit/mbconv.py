@@ -21,10 +21,16 @@ Padding = Literal["same", "symmetric"]
 def same_conv(maps: Tensor, weight: Tensor, bias: Tensor | None, stride: int, groups: int = 1) -> Tensor:
     """A 3x3 convolution of stride 1 or 2 with TensorFlow's "same" padding.
 
-    With stride 2 an even side is padded by 0 before and 1 after it. Instead of copying the map into a larger one, the convolution
-    pads 2 at both ends, which shifts its grid by one cell, and the first row or column is left out of the (smaller) result.
+    With stride 2 an even side is padded by 0 before and 1 after it, which torch's convolution cannot. In training the map is copied
+    into a larger one. In inference the convolution pads 2 at both ends, which moves its grid by one cell, and the first row or
+    column of the (smaller) result is left out; backwards that would cost more than the copy.
     """
     even = [stride == 2 and side % 2 == 0 for side in maps.shape[2:]]
+    if not any(even):
+        return functional.conv2d(maps, weight, bias, stride, padding=1, groups=groups)
+    if torch.is_grad_enabled():
+        (top, left), after = (0 if each else 1 for each in even), 1
+        return functional.conv2d(functional.pad(maps, (left, after, top, after)), weight, bias, stride, groups=groups)
     out = functional.conv2d(maps, weight, bias, stride, [2 if each else 1 for each in even], groups=groups)
     return out[:, :, int(even[0]) :, int(even[1]) :]
 
@@ -97,7 +103,9 @@ class MBConv(nn.Module):
             out = gelu(functional.conv2d(maps, *self._expansion()), self.kind)
             scale, shift = affine(self.norm2)
             out = self._depthwise(out, self.conv2_kxk.weight * scale[:, None, None, None], shift)
-            out = functional.gelu(out, approximate=self.kind)  # not in place: it leaves a dense map where rows were cut off
+            out = functional.gelu(
+                out, approximate=self.kind
+            )  # not in place: it leaves a dense map where rows were cut off
         out = self.drop_path(self.conv3_1x1(self.se(out)))
         shortened: Tensor = out + self.shortcut(maps)
         return shortened

@@ -96,7 +96,8 @@ class PartitionedAttention(nn.Module):
     def forward(self, maps_BHWC: Tensor) -> Tensor:
         """(B, H, W, C)."""
         height, width = maps_BHWC.shape[1:3]
-        thirds = partitioned(self.qkv(maps_BHWC), self.heads, self.window, self.partition, self.order)
+        parts = partitioned(self.qkv(maps_BHWC), self.heads, self.window, self.partition, self.order)
+        thirds = parts.unbind()
         q, k, v = (thirds[role] for role in ROLES[self.partition])
         bias = self.rel_pos().to(q.dtype).unsqueeze(0)
         attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
