@@ -4,7 +4,7 @@
 - the champion on the embedded data: `python jobs/validate.py models:/wsfvit-synthetic-shapes@champion`
 - your own folders: `python jobs/validate.py ~/.subband/trainings/NAME/model --data imagefolder:/data/parts --split test`
 - a published checkpoint on ImageNet: `python jobs/validate.py wsfvit_t.pth --data imagefolder:/data/imagenet --loaders 8`
-- its other channel heads, which a file does not tell: `... --channel-heads 4 8 16 32`
+- its other channel heads, which a file does not tell: `... --channel-heads 4-8-16-32`
 - another crop: `... --image-size 448 --crop-pct 1.0 --crop-mode squash --interpolation bilinear`
 - some classes, and ReaL labels: `... --classes n01440764,n01443537` and `... --real real.json`
 - a cluster: `ray job submit --working-dir . -- python jobs/validate.py models:/NAME@champion --data imagefolder:/shared/parts`

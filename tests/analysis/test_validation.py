@@ -165,7 +165,7 @@ def test_what_cannot_be_validated(model: Path, tmp_path: Path) -> None:
         ({"classes": "disc,squar"}, ParamsError, "classes: 'squar' is not a class of .* did you mean 'square'"),
         ({"classes": "disc,disc"}, ParamsError, "give two different names or more"),
         ({"image_size": 33}, DataError, "33 x 33 pixels cannot be divided into windows of 1: .*nearest: 32 or 64"),
-        ({"channel_heads": (1, 1, 1, 1)}, ParamsError, "channel_heads are for a published file"),
+        ({"channel_heads": "1-1-1-1"}, ParamsError, "channel_heads are for a published file"),
         ({"model": tmp_path / "none"}, ModelError, "holds no saved model"),
     ):
         with pytest.raises(error, match=message):
@@ -174,11 +174,11 @@ def test_what_cannot_be_validated(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_published_file_is_read_with_the_channel_heads_that_were_asked_for(tmp_path: Path) -> None:
-    classifier = made_classifier(channel_heads=(1, 2, 4, 8))
+    classifier = made_classifier(channel_heads="1-2-4-8")
     torch.save(classifier.network.state_dict(), tmp_path / "net.pth")
     framing = {"crop_pct": 0.875, "image_size": 32}
     found, folder, notes = validated(
-        tmp_path / "results", model=tmp_path / "net.pth", channel_heads=(1, 2, 4, 8), **framing
+        tmp_path / "results", model=tmp_path / "net.pth", channel_heads="1-2-4-8", **framing
     )
     assert "the model's classes have no names: they are taken to be those of the data, in their order" in notes
     test = open_dataset(DATA).split("test")

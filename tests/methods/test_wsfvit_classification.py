@@ -53,7 +53,7 @@ def test_the_windows_that_fit_are_the_published_ones(name):
     assert params.window == published.window == fitting_window(published.side)
     assert params.crop_pct == published.crop_pct
     if published.side == 224:
-        assert params.channel_heads == published.channel_heads
+        assert params.heads == published.channel_heads
 
 
 def test_the_variant_decides_what_is_not_given():
@@ -62,8 +62,8 @@ def test_the_variant_decides_what_is_not_given():
     assert [each.mixup for each in found.values()] == [0.1, 0.5, 0.5, 0.5, 0.5]
     assert [each.randaugment for each in found.values()] == [7, 9, 9, 9, 9]
     assert found["T"].variant == "t"
-    given_too = make_params(METHOD, {"variant": "b", "drop_path": 0.0, "window": 1, "channel_heads": (1, 1, 1, 1)})
-    assert (given_too.drop_path, given_too.window, given_too.channel_heads) == (0.0, 1, (1, 1, 1, 1))
+    given_too = make_params(METHOD, {"variant": "b", "drop_path": 0.0, "window": 1, "channel_heads": "1-1-1-1"})
+    assert (given_too.drop_path, given_too.window, given_too.heads) == (0.0, 1, (1, 1, 1, 1))
     # What is kept has all of them, so that another version's defaults change nothing.
     assert WSFViTParams.model_validate(found["s"].model_dump()) == found["s"]
 
@@ -77,7 +77,8 @@ def test_the_variant_decides_what_is_not_given():
             {"image_size": 256, "window": 7},
             "image_size and window: 256 x 256 .* multiples of 224 .* windows 1, 2, 4, 8 wou",
         ),
-        ({"channel_heads": (3, 4, 8, 16)}, "channel_heads .3, 4, 8, 16.: give four numbers that divide"),
+        ({"channel_heads": "2-4-8"}, "wsfvit.channel_heads: '2-4-8': give four numbers with - between"),
+        ({"channel_heads": "3-4-8-16"}, "channel_heads .3, 4, 8, 16.: give four numbers that divide"),
         ({"wavelet": "harr"}, "wsfvit.wavelet: 'harr' is not a .*wavelet; did you mean 'haar'"),
         ({"weights": "pretrained.pth"}, "wsfvit.weights: weights 'pretrained.pth' is no file"),
         ({"num_classes": 1}, "num_classes is 1; a classifier tells at least two apart"),
@@ -100,9 +101,9 @@ def test_recipes_are_as_published():
             assert (params.batch, params.lr, params.epochs, params.warmup_epochs) == (2048, 3e-3, 300, 30)
             assert (params.weight_decay, params.clip, params.erasing, params.cutmix) == (0.05, 1.0, 0.25, 1.0)
             assert params.validation == "holdout"
-    assert make_params(METHOD, dict(RECIPES["imagenet-n"])).channel_heads == (4, 8, 16, 32)
+    assert make_params(METHOD, dict(RECIPES["imagenet-n"])).channel_heads == "4-8-16-32"
     finer = make_params(METHOD, {**RECIPES["finetune-384"], "variant": "t"})
-    assert (finer.window, finer.channel_heads, finer.crop_mode) == (12, (2, 4, 8, 16), "squash")
+    assert (finer.window, finer.channel_heads, finer.crop_mode) == (12, "2-4-8-16", "squash")
     assert finer.framing.mean == finer.framing.std == (0.5, 0.5, 0.5)
 
 

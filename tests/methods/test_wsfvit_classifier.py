@@ -119,17 +119,17 @@ def test_published_checkpoints_are_adopted_with_their_own_framing(tmp_path):
     assert "published checkpoint wsfvit_p0.pth" in found.about["weights"]
     with pytest.raises(ModelError, match=r"is of WSF-ViT-P0, not of b"):
         adopt(file, "imagenet-b")
-    tried = adopt(file, values={"channel_heads": (4, 8, 16, 32), "image_size": 256})
-    assert (tried.params.window, tried.params.channel_heads) == (8, (4, 8, 16, 32))
+    tried = adopt(file, values={"channel_heads": "4-8-16-32", "image_size": 256})
+    assert (tried.params.window, tried.params.heads) == (8, (4, 8, 16, 32))
     with pytest.raises(ParamsError, match="no method whose checkpoints were published has the params chanel_heads"):
-        adopt(file, values={"chanel_heads": (4, 8, 16, 32)})
+        adopt(file, values={"chanel_heads": "4-8-16-32"})
 
 
 def test_a_published_model_of_384_pixels_is_squashed_and_has_its_own_heads(tmp_path):
     network = make_network(make_params(METHOD, {"variant": "t", "num_classes": 2, "image_size": 384}))
     torch.save(network.state_dict(), tmp_path / "t.pth")
     found = adopt_checkpoint(tmp_path / "t.pth")
-    assert (found.params.window, found.params.channel_heads) == (12, (4, 8, 16, 32))
+    assert (found.params.window, found.params.heads) == (12, (4, 8, 16, 32))
     assert (found.params.crop_mode, found.params.framing.mean) == ("squash", (0.5, 0.5, 0.5))
     assert found.labels == ("0", "1")
 

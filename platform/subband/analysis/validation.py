@@ -59,8 +59,8 @@ class ValidationSettings(AnalysisSettings):
         description="JSON file of ReaL labels, also counted: a list for each picture of ImageNet's validation by its number, or "
         "lists by file name; each of indices of the model's classes.",
     )
-    channel_heads: tuple[int, ...] = Field(
-        (),
+    channel_heads: str | None = Field(
+        None,
         description="With a published file, which does not tell them: heads of the channel attention in the four stages.",
     )
     batch: int = Field(64, ge=1, description="Pictures at a time; less where the memory is too small.")

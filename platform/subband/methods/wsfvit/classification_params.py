@@ -11,7 +11,14 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, IMAGENET_INCE
 from subband.data.class_examples import Augmenting, CropMode, Framing, Interpolation
 from subband.errors import ParamsError
 from subband.methods.training_params import TrainingParams
-from subband.methods.wsfvit.architecture import ARCHITECTURES, STRIDE, architecture, check_channel_heads, size_problem
+from subband.methods.wsfvit.architecture import (
+    ARCHITECTURES,
+    STRIDE,
+    Four,
+    architecture,
+    check_channel_heads,
+    size_problem,
+)
 from subband.nn.backbones import Weights
 from subband.nn.undecimated import check_orthogonal
 
@@ -32,6 +39,11 @@ NORMALISATIONS = {
     "imagenet": (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
     "half": (IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD),
 }
+
+
+def spelt_heads(heads: Four) -> str:
+    """Heads of the channel attention as the params spell them."""
+    return "-".join(map(str, heads))
 
 
 def fitting_window(image_size: int) -> int:
@@ -76,8 +88,8 @@ class WSFViTParams(TrainingParams):
         description="Side of attention windows and grids in cells; by default, or 0, the largest up to 12 that divides the last "
         "map, which has image_size / 32 cells a side.",
     )
-    channel_heads: tuple[int, ...] = Field(
-        (2, 4, 8, 16),
+    channel_heads: str = Field(
+        "2-4-8-16",
         description="Heads of the channel attention in the four stages; by default those of the variant's last published version "
         "at 224 pixels. They change no tensor's shape: a checkpoint must get those that it was trained with.",
     )
@@ -148,7 +160,7 @@ class WSFViTParams(TrainingParams):
             return values
         filled = {**PUBLISHED.get(variant.lower(), {}), **values}
         if variant.lower() in ARCHITECTURES and not filled.get("channel_heads"):
-            filled["channel_heads"] = ARCHITECTURES[variant.lower()].channel_heads
+            filled["channel_heads"] = spelt_heads(ARCHITECTURES[variant.lower()].channel_heads)
         size = filled.get("image_size", 224)
         if not filled.get("window") and isinstance(size, int) and size >= STRIDE:
             filled["window"] = fitting_window(size)
@@ -160,6 +172,14 @@ class WSFViTParams(TrainingParams):
         architecture(value)
         return value.lower()
 
+    @field_validator("channel_heads")
+    @classmethod
+    def _four_numbers(cls, value: str) -> str:
+        parts = value.split("-")
+        if len(parts) != 4 or not all(part.isdecimal() and int(part) for part in parts):
+            raise ParamsError(f"{value!r}: give four numbers with - between, one a stage, for instance 2-4-8-16")
+        return "-".join(str(int(part)) for part in parts)
+
     @field_validator("wavelet")
     @classmethod
     def _known_wavelet(cls, value: str) -> str:
@@ -167,7 +187,7 @@ class WSFViTParams(TrainingParams):
 
     @model_validator(mode="after")
     def _fits_together(self) -> WSFViTParams:
-        check_channel_heads(self.channel_heads, architecture(self.variant).widths)  # type: ignore[arg-type]
+        check_channel_heads(self.heads, architecture(self.variant).widths)
         if problem := size_problem(self.image_size, self.image_size, self.window):
             raise ParamsError(f"image_size and window: {problem}")
         if self.num_classes == 1:
@@ -186,6 +206,12 @@ class WSFViTParams(TrainingParams):
                 "batch, or leave both out (mixup=0, cutmix=0)"
             )
         return self
+
+    @property
+    def heads(self) -> Four:
+        """Heads of the channel attention in the four stages."""
+        first, second, third, fourth = (int(each) for each in self.channel_heads.split("-"))
+        return first, second, third, fourth
 
     @property
     def mixing(self) -> bool:

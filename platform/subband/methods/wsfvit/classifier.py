@@ -19,7 +19,7 @@ from subband.methods.deployable import Deployable, as_picture
 from subband.methods.registry import validated
 from subband.methods.wsfvit.architecture import STRIDE, architecture
 from subband.methods.wsfvit.checkpoint import WRAPPERS, load_checkpoint, own_names, variant_of
-from subband.methods.wsfvit.classification_params import WSFViTParams
+from subband.methods.wsfvit.classification_params import WSFViTParams, spelt_heads
 from subband.methods.wsfvit.network import WSFViT
 from subband.methods.wsfvit.published import MODELS
 from subband.nn.backbones import read_state
@@ -162,7 +162,7 @@ def make_network(params: WSFViTParams, starting: bool = True) -> WSFViT:
             params.num_classes,
             img_size=params.image_size,
             drop_path_rate=params.drop_path,
-            channel_heads=params.channel_heads,  # type: ignore[arg-type]  # four, as was checked
+            channel_heads=params.heads,
             wavelet=params.wavelet,
         )
     if not drawn:
@@ -226,7 +226,7 @@ def adopt_checkpoint(path: Path | str, **values: Any) -> Classifier:
     published = MODELS.get(f"{NAME}_{variant}_{found['image_size']}")
     if published is not None:
         found |= {
-            "channel_heads": published.channel_heads,
+            "channel_heads": spelt_heads(published.channel_heads),
             "crop_pct": published.crop_pct,
             "crop_mode": "squash" if published.squashed else "center",
             "normalisation": "half" if published.squashed else "imagenet",
