@@ -138,6 +138,7 @@ OTHER = {"size": [60, 40], "counts": uncompressed(CROWD)}
     ("place", "values", "words"),
     [
         (0, {"image_id": 8}, "annotation 11 is of image 8"),
+        (0, {"image_id": [7]}, r"annotation 11 is of image \[7\]"),
         (0, {"category_id": 5}, "annotation 11 is of category 5"),
         (2, {"bbox": [0, 0, 0, 5]}, "annotation 13 .*area is 0"),
         (2, {"bbox": [3, 3, 5, -1]}, "annotation 13 .*area is 0"),
@@ -210,6 +211,11 @@ def test_splits_must_have_the_same_categories(tmp_path: Path) -> None:
         opened(
             f"coco:{tmp_path}?train=annotations/instances_train.json&train_images=train&test=other.json&test_images=train"
         )
+
+
+def test_a_folder_alone_is_recognised(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder; say which layout it has: coco:"):
+        open_dataset(str(made(tmp_path)))
 
 
 def test_a_folder_without_annotations_says_where_they_are_looked_for(tmp_path: Path) -> None:

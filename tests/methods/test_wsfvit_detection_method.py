@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from subband.data import open_dataset
@@ -139,7 +140,8 @@ def test_a_classifiers_weights_are_the_start_and_others_are_refused(tmp_path: Pa
     for name, value in old.items():
         if name in (own := started.backbone.body.state_dict()):
             assert torch.equal(own[name], value), name
-    other = make_network(params(window=3, weights=str(tmp_path / "good.pt"), kind="cascade", drop_path=0.3))
+    save_file({f"network.{name}": value for name, value in old.items()}, tmp_path / "own.safetensors")
+    other = make_network(params(window=3, weights=str(tmp_path / "own.safetensors"), kind="cascade", drop_path=0.3))
     assert torch.equal(other.backbone.body.stem.conv1.weight, body.stem.conv1.weight)
     with pytest.raises(ModelError, match=r"of another shape.*WSF-ViT-P0"):
         make_network(params(window=3, variant="n", weights=str(tmp_path / "good.pt")))

@@ -154,6 +154,11 @@ def open_coco(path: str, options: Mapping[str, str]) -> CocoData:
     return data
 
 
+def is_coco_folder(folder: Path) -> bool:
+    """Whether annotations lie in one of the usual places."""
+    return any((folder / file).is_file() for files in LAYOUTS.values() for file, _ in files)
+
+
 def _places(root: Path, options: Mapping[str, str], uri: str) -> dict[str, tuple[Path, Path]]:
     """By split, its annotation file and the folder of its pictures."""
     places = {}

@@ -35,9 +35,9 @@ def check_annotation(
     """
     image: Any = annotation.get("image_id")
     category: Any = annotation.get("category_id")
-    if image not in sizes:
+    if not isinstance(image, int) or image not in sizes:
         raise AnnotationError(f"is of image {image!r}, which the file does not have")
-    if category not in labels:
+    if not isinstance(category, int) or category not in labels:
         raise AnnotationError(f"is of category {category!r}, which the file does not have")
     if annotation.get("iscrowd", 0) not in (0, 1):
         raise AnnotationError(f"has iscrowd {annotation['iscrowd']!r}; it must be 0 or 1")

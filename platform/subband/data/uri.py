@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from subband.data.coco import open_coco
+from subband.data.coco import is_coco_folder, open_coco
 from subband.data.image_folder import open_image_folder
 from subband.data.moving_mnist import open_moving_digits, open_moving_mnist
 from subband.data.mvtec import open_mvtec
@@ -69,9 +69,13 @@ def open_dataset(uri: str) -> Dataset:
 def _scheme_message(uri: str, scheme: str, has_colon: bool) -> str:
     folder = Path(uri).expanduser()
     if uri and folder.is_dir():
-        visa = (folder / "split_csv").is_dir() or any(folder.glob("*/Data"))
-        classes = (folder / "train").is_dir() or (folder / "val").is_dir()
-        layout = "pairs" if is_pairs_folder(folder) else "visa" if visa else "imagefolder" if classes else "mvtec"
+        marks = {
+            "pairs": is_pairs_folder(folder),
+            "visa": (folder / "split_csv").is_dir() or any(folder.glob("*/Data")),
+            "coco": is_coco_folder(folder),
+            "imagefolder": (folder / "train").is_dir() or (folder / "val").is_dir(),
+        }
+        layout = next((name for name, found in marks.items() if found), "mvtec")
         return f"{uri!r} is a folder; say which layout it has: {layout}:{uri}"
     if has_colon:
         return unknown_name("dataset scheme", scheme, SCHEMES)
