@@ -39,18 +39,26 @@ def stepped(net: nn.Module, images: Tensor, factors: Tensor) -> dict[str, Tensor
     return {"output": output.detach(), "gradient": images.grad, **gradients, **net.state_dict()}
 
 
+SHARES = {
+    "equal": (slice(0, None, 2), slice(1, None, 2)),
+    "unequal": (slice(0, 5), slice(5, None)),
+    "empty": (slice(0, 6), slice(6, None)),
+}
+
+
 def _half(rank: int, port: int, folder: str) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    net, images, factors = made()
-    names = list(net.state_dict())
-    net = synchronised(net)
-    assert isinstance(net[1], SyncBatchNorm)
-    assert list(net.state_dict()) == names
-    found = stepped(net, images[rank::2], factors[rank::2])
-    found["evaluated"] = net.eval()(images[rank::2]).detach()
-    torch.save(found, Path(folder) / f"{rank}.pt")
+    for share, parts in SHARES.items():
+        net, images, factors = made()
+        names = list(net.state_dict())
+        net = synchronised(net)
+        assert isinstance(net[1], SyncBatchNorm)
+        assert list(net.state_dict()) == names
+        found = stepped(net, images[parts[rank]], factors[parts[rank]])
+        found["evaluated"] = net.eval()(images[parts[rank]]).detach()
+        torch.save(found, Path(folder) / f"{share}-{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -59,14 +67,19 @@ def test_two_workers_normalise_by_the_whole_batch(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     multiprocessing.spawn(_half, (port, str(tmp_path)), nprocs=2)
-    halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for share, parts in SHARES.items():
+        _check([torch.load(tmp_path / f"{share}-{rank}.pt", weights_only=True) for rank in (0, 1)], parts)
+
+
+def _check(halves: list[dict[str, Tensor]], parts: tuple[slice, ...]) -> None:
     net, images, factors = made()
     whole = stepped(net, images, factors)
     whole["evaluated"] = net.eval()(images).detach()
     for name, expected in whole.items():
         if name in ("output", "gradient", "evaluated"):
             found = torch.empty(BATCH)
-            found[0::2], found[1::2] = (half[name] for half in halves)
+            for part, half in zip(parts, halves, strict=True):
+                found[part] = half[name]
         elif name.startswith("gradient of"):  # of the parameters each worker has its share, which DDP brings together
             found = halves[0][name] + halves[1][name]
         else:

@@ -114,7 +114,7 @@ def drawing_options(
     numbers: dict[str, int] = {}
     for option, text in options.items():
         if option in ranges:
-            numbers[option] = _whole_number(scheme, option, text, *ranges[option])
+            numbers[option] = whole_number(scheme, option, text, *ranges[option])
         elif option == "difficulty":
             difficulty = _difficulty(scheme, text)
         elif option not in others:
@@ -122,7 +122,32 @@ def drawing_options(
     return numbers, difficulty
 
 
-def _whole_number(scheme: str, option: str, text: str, low: int, high: int) -> int:
+def whole_numbers(scheme: str, options: Mapping[str, str], ranges: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """Read the options of a URI that are whole numbers and nothing else.
+
+    Args:
+        scheme: of the URI, for messages.
+        options: as written.
+        ranges: lowest and highest value of each.
+
+    Returns:
+        Those that were given.
+
+    Raises:
+        DataError: an unknown option, or a value that is no whole number or out of range.
+    """
+    for option in options:
+        if option not in ranges:
+            raise DataError(f"{scheme}: {unknown_name('option', option, ranges)}")
+    return {option: whole_number(scheme, option, text, *ranges[option]) for option, text in options.items()}
+
+
+def whole_number(scheme: str, option: str, text: str, low: int, high: int) -> int:
+    """An option's value.
+
+    Raises:
+        DataError: no whole number from `low` to `high`.
+    """
     try:
         value = int(text)
     except ValueError:

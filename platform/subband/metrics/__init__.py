@@ -9,6 +9,7 @@ from subband.metrics.names import (
     METRICS,
     OBJECTIVES,
     SEGMENTATION_METRICS,
+    VIDEO_METRICS,
     Direction,
     Objective,
     direction_of,
@@ -19,12 +20,14 @@ from subband.metrics.pixel import au_pro, pixel_metrics
 from subband.metrics.regions import Regions, label_regions
 from subband.metrics.segmentation import MeanCurves, PictureScores, mean_curves, score_picture, summarise_scores
 from subband.metrics.thresholds import FprThreshold, threshold_at_fpr
+from subband.metrics.video import SequenceScores, score_sequence, summarise_sequences
 
 __all__ = [
     "COSTS",
     "METRICS",
     "OBJECTIVES",
     "SEGMENTATION_METRICS",
+    "VIDEO_METRICS",
     "Curve",
     "Direction",
     "FprThreshold",
@@ -32,6 +35,7 @@ __all__ = [
     "Objective",
     "PictureScores",
     "Regions",
+    "SequenceScores",
     "au_pro",
     "auroc",
     "average_precision",
@@ -46,6 +50,8 @@ __all__ = [
     "pro_curve",
     "roc_curve",
     "score_picture",
+    "score_sequence",
     "summarise_scores",
+    "summarise_sequences",
     "threshold_at_fpr",
 ]

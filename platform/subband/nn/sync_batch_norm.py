@@ -20,7 +20,7 @@ _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 class SyncBatchNorm(_BatchNorm):
     """`nn.BatchNorm1d`, ``2d`` or ``3d`` whose batch is that of all workers.
 
-    Every worker must hold equally many values of a channel. Where no process group is initialised, it is ordinary normalisation.
+    Workers may hold different numbers of values of a channel. Where no process group is initialised, it is ordinary normalisation.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -31,16 +31,17 @@ class SyncBatchNorm(_BatchNorm):
         """Normalise (N, C, ...)."""
         if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(input)
-        world = dist.get_world_size()
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1, *[1] * (input.dim() - 2)]
         # In two passes: E[x^2] - E[x]^2 would cancel in float32.
         values = input.float()
-        mean_C = _sum(values.mean(axes)) / world
+        total = values.new_tensor(values.numel() // values.shape[1])
+        dist.all_reduce(total)
+        mean_C = _sum(values.sum(axes) / total)
         centred = values - mean_C.view(shape)
-        variance_C = _sum(centred.square().mean(axes)) / world
+        variance_C = _sum(centred.square().sum(axes) / total)
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
-            self._track(mean_C.detach(), variance_C.detach(), world * values.numel() // values.shape[1])
+            self._track(mean_C.detach(), variance_C.detach(), int(total))
         normal = centred * torch.rsqrt(variance_C + self.eps).view(shape)
         if self.affine:
             normal = normal * self.weight.view(shape) + self.bias.view(shape)

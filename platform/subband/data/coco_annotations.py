@@ -1,0 +1,115 @@
+"""Annotations in COCO's format: what is wrong with one, and its mask in run-length form.
+
+pycocotools decodes whatever it is given, so that a polygon of two points becomes a rectangle and broken run lengths become noise:
+what is broken is found here, before it is decoded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pycocotools import mask as runs
+
+_SLACK = 1.0  # pixels that a box may reach over the border: annotation tools round
+
+
+class AnnotationError(Exception):
+    """What is wrong with one annotation, in words that follow its id."""
+
+
+def check_annotation(
+    annotation: Mapping[str, Any], sizes: Mapping[int, tuple[int, int]], labels: Mapping[int, int]
+) -> None:
+    """Refuse an annotation that cannot be learnt from.
+
+    Args:
+        annotation: an entry of the file.
+        sizes: width and height of the pictures by id.
+        labels: by category id.
+
+    Raises:
+        AnnotationError: picture or category is unknown; the box is no box, has no area or lies outside its picture; polygons are
+            too short, or run lengths are not those of the picture.
+    """
+    image: Any = annotation.get("image_id")
+    category: Any = annotation.get("category_id")
+    if image not in sizes:
+        raise AnnotationError(f"is of image {image!r}, which the file does not have")
+    if category not in labels:
+        raise AnnotationError(f"is of category {category!r}, which the file does not have")
+    if annotation.get("iscrowd", 0) not in (0, 1):
+        raise AnnotationError(f"has iscrowd {annotation['iscrowd']!r}; it must be 0 or 1")
+    width, height = sizes[image]
+    _check_box(annotation.get("bbox"), width, height)
+    if "area" in annotation and not (_is_number(annotation["area"]) and annotation["area"] >= 0):
+        raise AnnotationError(f"has the area {annotation['area']!r}, which is no number of pixels")
+    _check_segmentation(annotation.get("segmentation"), width, height)
+
+
+def segmentation_runs(segmentation: Any, width: int, height: int) -> dict[str, Any]:
+    """The compressed run lengths of a checked segmentation."""
+    if isinstance(segmentation, list):
+        return runs.merge(runs.frPyObjects(segmentation, height, width))  # type: ignore[no-any-return]
+    if isinstance(segmentation["counts"], list):
+        return runs.frPyObjects(segmentation, height, width)  # type: ignore[no-any-return]
+    return {"size": [height, width], "counts": segmentation["counts"].encode("ascii")}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_box(box: Any, width: int, height: int) -> None:
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        raise AnnotationError(f"has the bbox {box!r}; it must be [x, y, width, height] in pixels")
+    x, y, w, h = box
+    if w <= 0 or h <= 0:
+        raise AnnotationError(f"has the bbox {box}, whose area is 0")
+    if x < -_SLACK or y < -_SLACK or x + w > width + _SLACK or y + h > height + _SLACK or x >= width or y >= height:
+        raise AnnotationError(f"has the bbox {box}, which lies outside its picture of {width} x {height} pixels")
+
+
+def _check_segmentation(segmentation: Any, width: int, height: int) -> None:
+    if not segmentation:
+        raise AnnotationError("has no segmentation; masks are learnt from polygons or run lengths")
+    if isinstance(segmentation, list):
+        for polygon in segmentation:
+            if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+                count = f" {len(polygon)}" if isinstance(polygon, list) else ""
+                raise AnnotationError(
+                    f"has a polygon of{count or ' no'} coordinates; it must be at least 6, in pairs x, y"
+                )
+            if not all(map(_is_number, polygon)):
+                raise AnnotationError("has a polygon with coordinates that are no numbers")
+        return
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    if not isinstance(size, list) or size != [height, width]:
+        raise AnnotationError(f"has run lengths of size {size!r}; those of its picture are [{height}, {width}]")
+    counts = segmentation.get("counts")
+    if isinstance(counts, str):
+        counts = _run_lengths(counts)
+    if not isinstance(counts, list) or not all(isinstance(count, int) and count >= 0 for count in counts):
+        raise AnnotationError("has run lengths that cannot be read")
+    if sum(counts) != width * height:
+        raise AnnotationError(f"has run lengths of {sum(counts)} pixels; its picture has {width * height}")
+
+
+def _run_lengths(text: str) -> list[int] | None:
+    """Decode COCO's compressed run lengths (base 32, lowest digit first, from the fourth on as differences); None if broken."""
+    lengths: list[int] = []
+    value = shift = 0
+    for character in text:
+        digit = ord(character) - 48
+        if not 0 <= digit < 64:
+            return None
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= 1 << shift
+        lengths.append(value + lengths[-2] if len(lengths) > 2 else value)
+        value = shift = 0
+    return lengths if shift == 0 else None

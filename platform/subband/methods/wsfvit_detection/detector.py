@@ -1,0 +1,151 @@
+"""ObjectDetector: the deployable model, and how its network is made and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from subband.data.detection import image_tensor, resized_for_test
+from subband.data.instances import Detections, encode_mask
+from subband.errors import ModelError, ParamsError
+from subband.methods.deployable import Deployable, as_picture
+from subband.methods.wsfvit.checkpoint import compare, load_checkpoint
+from subband.methods.wsfvit_detection.backbone import make_body
+from subband.methods.wsfvit_detection.network import DetectionNetwork
+from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
+from subband.methods.wsfvit_detection.pooling import pasted_mask
+from subband.methods.wsfvit_detection.roi_heads import LOWEST_SCORE
+
+NAME = "wsfvit-detection"
+
+
+class ObjectDetector(Deployable):
+    """Boxes, classes and masks of the objects in pictures.
+
+    Args:
+        params: of the method.
+        network: with its weights.
+        about: what a reader must know.
+
+    Attributes:
+        classes: names of the classes; labels are places among them.
+    """
+
+    task = "object detection"
+
+    def __init__(self, params: WSFViTDetectionParams, network: DetectionNetwork, about: Mapping[str, Any]) -> None:
+        super().__init__(NAME, params, about)
+        self.network = network
+        self.classes = params.classes
+
+    @torch.inference_mode()
+    def predict(self, pictures: Sequence[Image | np.ndarray], score: float = LOWEST_SCORE) -> list[Detections]:
+        """What is found in pictures of any sizes.
+
+        Args:
+            pictures: PIL images, or uint8 arrays (H, W, 3) in RGB.
+            score: lowest one that is given, in [0.05, 1]; below 0.05 nothing is kept in any case.
+
+        Returns:
+            Of each picture at most 100 detections, best first, in its own pixels.
+
+        Raises:
+            ParamsError: a score outside [0, 1], or something that is no picture.
+            DataError: a picture cannot be decoded.
+        """
+        if not 0 <= score <= 1:
+            raise ParamsError(f"score {score} must be a number from 0 to 1")
+        params: Any = self.params
+        found = []
+        for picture in pictures:
+            image = as_picture(picture)
+            prepared = image_tensor(resized_for_test(image, params.test_side, params.longest))
+            found += detections(self.network, [prepared], [image.size])
+        return [each.above(score) for each in found]
+
+    @torch.inference_mode()
+    def replay(self, examples: Sequence[Mapping[str, Tensor]]) -> np.ndarray:
+        """Boxes, classes and scores of all examples in one row."""
+        rows = []
+        for example in examples:
+            (found,) = self.network([example["images"].to(self.network.mean.device)])
+            rows += [found["boxes"].flatten(), found["labels"].float(), found["scores"], found["masks"].flatten()]
+        return torch.cat(rows).float().cpu().numpy()
+
+    def one_answer(self) -> Callable[[], object]:
+        """Answers about one square picture of noise, as large as those it is evaluated on."""
+        side = min(self.params.test_side, self.params.longest)  # type: ignore[attr-defined]
+        noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+        return lambda: self.predict([noise])
+
+
+def detections(
+    network: torch.nn.Module, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+) -> list[Detections]:
+    """What a network in evaluation mode finds, brought back to the pictures' own sizes.
+
+    Args:
+        network: a `DetectionNetwork`.
+        images: of each picture uint8 (3, H, W), as the network sees it.
+        sizes: of each picture, its own width and height.
+    """
+    device = next(network.parameters()).device
+    found = network([image.to(device) for image in images])
+    return [_placed(each, image, size) for each, image, size in zip(found, images, sizes, strict=True)]
+
+
+def _placed(found: Mapping[str, Tensor], image: Tensor, size: tuple[int, int]) -> Detections:
+    width, height = size
+    scale = torch.tensor([width / image.shape[2], height / image.shape[1]] * 2)
+    boxes = found["boxes"].float().cpu() * scale
+    masks = tuple(
+        encode_mask(pasted_mask(mask, box, width, height).numpy())
+        for mask, box in zip(found["masks"].float().cpu(), boxes.tolist(), strict=True)
+    )
+    return Detections(boxes.numpy(), found["labels"].cpu().numpy(), found["scores"].float().cpu().numpy(), masks, size)
+
+
+def make_network(params: WSFViTDetectionParams, starting: bool = True) -> DetectionNetwork:
+    """The network, in training mode on the CPU; the global random generators are left as they were.
+
+    Args:
+        params: the same ones give the same weights.
+        starting: whether the weights that `params.weights` names are put in; else `load_state_dict` will replace them all.
+
+    Raises:
+        ParamsError: no classes.
+        ModelError: the file of `params.weights` holds no weights of this backbone.
+    """
+    if not params.classes:
+        raise ParamsError(f"{NAME}.classes: a detector needs the names of the classes that it finds")
+    source = params.weights if starting else "random:0"
+    drawn = source.startswith("random:")
+    body = make_body(params, int(source[7:]) if drawn else 0)
+    if not drawn:
+        load_checkpoint(body, source)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(params.seed)
+        return DetectionNetwork(params, body).train()
+
+
+def restore_detector(
+    params: WSFViTDetectionParams, tensors: Mapping[str, Tensor], about: Mapping[str, Any]
+) -> ObjectDetector:
+    """The detector that was saved with these tensors.
+
+    Raises:
+        ModelError: the tensors are not of the params' network.
+    """
+    detector = ObjectDetector(params, make_network(params, starting=False), about)
+    if found := compare(detector, tensors):
+        raise ModelError(
+            f"the saved tensors are not those of a {params.kind} with WSF-ViT-{params.variant.upper()} for {len(params.classes)} "
+            f"classes: {found.summary()}"
+        )
+    detector.load_state_dict(dict(tensors))
+    return detector.eval()
