@@ -251,6 +251,8 @@ def test_training_starts_from_a_checkpoint_of_another_size_and_other_classes(tmp
     from_file = {"weights": str(tmp_path / "net.pth"), "image_size": 64}
     with pytest.raises(ModelError, match=r"net.pth has 4 classes, the network 3: .*replace_head"):
         make_network(tiny(num_classes=3, **from_file))
+    with pytest.raises(ModelError, match="has 4 classes, the network 3"):
+        settled_params(METHOD, tiny(**from_file), open_dataset(DATA))
     found = make_network(tiny(num_classes=3, replace_head=True, **from_file))
     assert found.window == 2
     name = "stages.0.blocks.0.attn_local.attn.rel_pos.relative_position_bias_table"

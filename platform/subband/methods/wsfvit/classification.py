@@ -56,13 +56,17 @@ class WSFViTMethod:
         Raises:
             DataError: the dataset has no class labels.
             ParamsError: the params say another number.
+            ModelError: the weights' file is of another variant or has other classes; told here, before workers start.
         """
         classes = class_data(dataset).classes
         if params.num_classes not in (0, len(classes)):
             raise ParamsError(
                 f"{NAME}.num_classes: {dataset.uri} has {len(classes)} classes, the params say {params.num_classes}; leave it out"
             )
-        return params.model_copy(update={"num_classes": len(classes)})
+        found = params.model_copy(update={"num_classes": len(classes)})
+        if not found.weights.startswith("random:"):
+            make_network(found)
+        return found
 
     def examples(self, params: WSFViTParams, dataset: Dataset) -> TrainingSet:
         """Pictures with labels, through timm's transforms.
