@@ -83,7 +83,7 @@ def test_the_variant_decides_what_is_not_given():
         ({"weights": "pretrained.pth"}, "wsfvit.weights: weights 'pretrained.pth' is no file"),
         ({"num_classes": 1}, "num_classes is 1; a classifier tells at least two apart"),
         ({"epochs": 5, "warmup_epochs": 5}, "the warm-up of 5 epochs .* leaves none of 5"),
-        ({"min_lr": 1.0}, "min_lr 1 and warmup_lr 1e-06 lie below lr"),
+        ({"min_lr": 1.0}, "min_lr 1, where the cosine ends, lies above lr 0.0005"),
         ({"batch": 6, "accumulation": 2}, "mix pairs, so a micro-batch is even, not 6 / 2"),
         ({"mixupp": 1}, "'mixupp' is not a parameter; did you mean 'mixup'"),
     ],

@@ -108,7 +108,8 @@ class WSFViTMethod:
         """Cosine that is counted from the first epoch, of which the warm-up replaces the beginning; one step an epoch."""
         epoch = math.floor(at)
         if epoch < params.warmup_epochs:
-            return params.warmup_lr + epoch * (params.lr - params.warmup_lr) / params.warmup_epochs
+            start = min(params.warmup_lr, params.lr)
+            return start + epoch * (params.lr - start) / params.warmup_epochs
         cosine = (1 + math.cos(math.pi * epoch / params.epochs)) / 2
         return params.min_lr + (params.lr - params.min_lr) * cosine
 
