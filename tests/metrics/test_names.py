@@ -1,6 +1,7 @@
 """Every objective says which way is better, and rankings can ask."""
 
 from subband.metrics import (
+    CLASSIFICATION_METRICS,
     COSTS,
     METRICS,
     OBJECTIVES,
@@ -13,7 +14,7 @@ from subband.metrics import (
 
 
 def test_every_objective_is_a_metric_or_a_cost():
-    assert tuple(OBJECTIVES) == METRICS + SEGMENTATION_METRICS + VIDEO_METRICS + COSTS
+    assert tuple(OBJECTIVES) == METRICS + SEGMENTATION_METRICS + VIDEO_METRICS + CLASSIFICATION_METRICS + COSTS
     assert all(found.meaning for found in OBJECTIVES.values())
     assert all(OBJECTIVES[name].unit for name in COSTS)
 
@@ -24,6 +25,7 @@ def test_only_errors_and_what_is_spent_are_better_when_smaller():
         "frame_mse",
         "copy_last_mse",
         "frame_mae",
+        "cross_entropy",
         "bank_mb",
         "latency_ms",
     ]

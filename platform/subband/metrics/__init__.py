@@ -5,6 +5,7 @@ from __future__ import annotations
 from subband.metrics.curves import Curve, pro_curve, roc_curve
 from subband.metrics.image import auroc, average_precision, f1_max, image_metrics
 from subband.metrics.names import (
+    CLASSIFICATION_METRICS,
     COSTS,
     METRICS,
     OBJECTIVES,
@@ -23,6 +24,7 @@ from subband.metrics.thresholds import FprThreshold, threshold_at_fpr
 from subband.metrics.video import SequenceScores, score_sequence, summarise_sequences
 
 __all__ = [
+    "CLASSIFICATION_METRICS",
     "COSTS",
     "METRICS",
     "OBJECTIVES",

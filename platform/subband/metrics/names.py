@@ -84,6 +84,8 @@ SEGMENTATION_METRICS = tuple(_SEGMENTATION)
 """Accuracy of segmenters: 8-bit maps compared with masks, picture by picture."""
 VIDEO_METRICS = tuple(_VIDEO)
 """Accuracy of video prediction: predicted frames compared with those that followed."""
+CLASSIFICATION_METRICS = tuple(_CLASSIFICATION)
+"""Accuracy of classifiers: the most probable classes compared with labels."""
 COSTS = tuple(_COSTS)
 """What a detector takes to keep and to run; no label is needed to measure it."""
 
