@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from subband.errors import DataError
 from subband.report import style
+from subband.report.page import Page
 
 COLUMNS = ("image", "mask (outline)", "anomaly map", "overlay")
 _CELL, _GAP, _MARGIN = 1.9, 0.08, 0.12  # inches
@@ -58,7 +59,7 @@ def gallery(
         raise DataError(f"{len(labels)} labels for {len(maps)} maps")
     rows, height, width = maps.shape
     cell_height = _CELL * height / width
-    page = _Page(
+    page = Page(
         width=2 * _MARGIN + len(COLUMNS) * _CELL + (len(COLUMNS) - 1) * _GAP,
         height=_TOP + rows * (_ROW_HEAD + cell_height) + _BOTTOM,
     )
@@ -88,23 +89,7 @@ def gallery(
     return page.figure
 
 
-class _Page:
-    """A figure where everything is placed in inches from the top left, so that rows look alike at any number."""
-
-    def __init__(self, width: float, height: float) -> None:
-        self.width, self.height = width, height
-        self.figure = Figure(figsize=(width, height), dpi=style.DPI, facecolor="white")
-
-    def text(self, left: float, top: float, words: str, **kind: Any) -> None:
-        kind = {"fontsize": style.TEXT, "color": style.INK, "va": "center", **kind}
-        self.figure.text(left / self.width, 1 - top / self.height, words, **kind)
-
-    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        bottom = 1 - (top + height) / self.height
-        return self.figure.add_axes((left / self.width, bottom, width / self.width, height / self.height))
-
-
-def _write_verdict(page: _Page, top: float, name: str, score: float, threshold: float, label: int | None) -> None:
+def _write_verdict(page: Page, top: float, name: str, score: float, threshold: float, label: int | None) -> None:
     defective = score > threshold
     right = page.width - _MARGIN
     wrong = "" if label is None or bool(label) == defective else " (false alarm)" if defective else " (missed)"

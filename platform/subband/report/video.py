@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -14,11 +13,12 @@ from matplotlib.ticker import MaxNLocator
 
 from subband.errors import DataError
 from subband.report import style
+from subband.report.page import Page
 
 DIFFERENCE_COLOURS = "PuOr"
-_CELL = 0.62  # inches a frame
-_NARROWEST, _WIDEST = 6.8, 14.0
-_BESIDE = 2.0  # inches for words and colour bar
+_ROWS = ("seen", "followed", "predicted", "difference")
+_CELL, _NARROWEST, _WIDEST = 0.72, 5.6, 14.0  # inches: a frame, and all of them
+_WORDS, _MARGIN, _TOP, _BOTTOM, _NAME, _SPACE = 1.3, 0.12, 0.4, 0.65, 0.3, 0.03
 _GAP = 2  # pixels between frames
 
 Frames = npt.NDArray[np.floating]
@@ -51,29 +51,34 @@ def prediction_strips(
         if one.shape != other.shape:
             raise DataError(f"frames of shape {other.shape} were predicted, but {one.shape} followed")
     columns = max(len(frames) for frames in (*seen, *followed))
-    width = float(np.clip(_BESIDE + columns * _CELL, _NARROWEST, _WIDEST))
     height, side = seen[0].shape[1:]
-    row = (width - _BESIDE) / columns * height / side
-    figure = style.new_figure(width, 0.9 + len(seen) * (4 * row + 0.45))
-    figure.get_layout_engine().set(h_pad=0.02, hspace=0.0)  # type: ignore[union-attr, call-arg]
-    style.headline(figure, title)
-    if caption:
-        style.caption(figure, caption)
-    blocks = figure.subfigures(len(seen), 1, squeeze=False)[:, 0]
-    norm = Normalize(-1, 1)
-    shown = zip(blocks, seen, followed, predicted, names, strict=True)
-    for block, given, truth, guess, name in shown:
-        block.suptitle(name, x=0.01, ha="left", fontsize=style.SMALL, color=style.GREY)
-        axes = block.subplots(4, 1)
+    width = float(np.clip(columns * _CELL, _NARROWEST, _WIDEST))
+    strip = width / columns * height / side
+    block = _NAME + len(_ROWS) * (strip + _SPACE)
+    page = Page(_WORDS + width + _MARGIN, _TOP + len(seen) * block + _BOTTOM)
+    page.text(_MARGIN, 0.2, title, fontsize=style.TITLE)
+    shade = Normalize(-1, 1)
+    for number, (given, truth, guess, name) in enumerate(zip(seen, followed, predicted, names, strict=True)):
+        top = _TOP + number * block
+        page.text(_MARGIN, top + _NAME / 2, name, fontsize=style.SMALL, color=style.GREY)
         clipped = np.clip(guess, 0, 1)
-        for each, frames, words in zip(axes, (given, truth, clipped), ("seen", "followed", "predicted"), strict=False):
-            _strip(each, frames, columns, words, "gray", Normalize(0, 1))
-        _strip(axes[3], clipped - truth, columns, "difference", DIFFERENCE_COLOURS, norm)
-        bar = block.colorbar(ScalarMappable(norm, DIFFERENCE_COLOURS), ax=list(axes), fraction=0.02, pad=0.01)
-        bar.set_label("predicted - followed", size=style.SMALL, color=style.GREY)
-        bar.ax.tick_params(labelsize=style.SMALL, colors=style.INK, color=style.GREY, length=2)
-        bar.outline.set_linewidth(0)  # type: ignore[operator]
-    return figure
+        for row, frames in enumerate((given, truth, clipped, clipped - truth)):
+            place = top + _NAME + row * (strip + _SPACE)
+            page.text(_WORDS - 0.08, place + strip / 2, _ROWS[row], ha="right", fontsize=style.SMALL)
+            colours, norm = ("gray", Normalize(0, 1)) if row < 3 else (DIFFERENCE_COLOURS, shade)
+            axes = page.axes(_WORDS, place, width, strip)
+            axes.imshow(_strip(frames, columns), cmap=colours, norm=norm, interpolation="nearest", aspect="auto")
+            axes.set_axis_off()
+    foot = page.height - _BOTTOM
+    page.text(_MARGIN, foot + 0.5, caption, fontsize=style.SMALL, color=style.GREY)
+    page.text(_WORDS - 0.08, foot + 0.17, "predicted - followed", ha="right", fontsize=style.SMALL, color=style.GREY)
+    bar = page.axes(_WORDS, foot + 0.12, min(3.0, width), 0.1)
+    page.figure.colorbar(
+        ScalarMappable(shade, DIFFERENCE_COLOURS), cax=bar, orientation="horizontal"
+    ).outline.set_linewidth(0)
+    bar.set_xticks([-1, -0.5, 0, 0.5, 1])
+    bar.tick_params(labelsize=style.SMALL, colors=style.INK, color=style.GREY, length=2)
+    return page.figure
 
 
 def frame_errors(errors_NT: npt.ArrayLike, copied_NT: npt.ArrayLike, title: str = "", caption: str = "") -> Figure:
@@ -114,13 +119,10 @@ def frame_errors(errors_NT: npt.ArrayLike, copied_NT: npt.ArrayLike, title: str 
     return figure
 
 
-def _strip(axes: Axes, frames: Frames, columns: int, words: str, colours: str, norm: Normalize) -> None:
-    """One row of frames, left to right, with gaps; the place of missing frames stays white."""
+def _strip(frames: Frames, columns: int) -> Frames:
+    """Frames from left to right with gaps; the place of missing ones is NaN, which stays white."""
     height, width = frames.shape[1:]
-    row = np.full((height, columns * (width + _GAP) - _GAP), np.nan)
+    strip = np.full((height, columns * (width + _GAP) - _GAP), np.nan)
     for i, frame in enumerate(frames):
-        row[:, i * (width + _GAP) : i * (width + _GAP) + width] = frame
-    axes.imshow(row, cmap=colours, norm=norm, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    axes.set_ylabel(words, rotation=0, ha="right", va="center", size=style.SMALL, color=style.INK)
+        strip[:, i * (width + _GAP) : i * (width + _GAP) + width] = frame
+    return strip
