@@ -37,7 +37,7 @@ SWITCH = 0.5  # share of the mixed batches that CutMix takes, as published
 
 
 class WSFViTMethod:
-    """WSF-ViT (published without a paper's name in its repository) as a classifier; see `TrainedMethod` for the life cycle.
+    """WSF-ViT as a classifier; see `TrainedMethod` for the life cycle.
 
     Attributes:
         recipes: presets by name; see the module of that name.
