@@ -143,6 +143,12 @@ def test_timm_reads_folders_tars_and_torchvisions_sets(root, tmp_path):
     assert open_dataset(image_folder.uri).digest() == image_folder.digest()
 
 
+def test_splits_of_timms_must_have_the_same_classes(root):
+    (root / "val" / "bolt").rename(root / "val" / "screw")
+    with pytest.raises(DataError, match=r"the splits train and validation have other classes \(bolt, screw\)"):
+        open_dataset(f"timm:folder?root={root}")
+
+
 @pytest.mark.parametrize(
     ("uri", "message"),
     [

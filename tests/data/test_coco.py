@@ -130,6 +130,7 @@ def broken(place: int, **values: Any) -> Any:
 
 
 SHORT = {"size": [40, 60], "counts": [100, 2000]}
+NOTHING = {"size": [40, 60], "counts": [2400]}
 NOISE = {"size": [40, 60], "counts": "~~~"}
 OTHER = {"size": [60, 40], "counts": uncompressed(CROWD)}
 
@@ -140,6 +141,7 @@ OTHER = {"size": [60, 40], "counts": uncompressed(CROWD)}
         (0, {"image_id": 8}, "annotation 11 is of image 8"),
         (0, {"image_id": [7]}, r"annotation 11 is of image \[7\]"),
         (0, {"category_id": 5}, "annotation 11 is of category 5"),
+        (0, {"category_id": [3]}, r"annotation 11 is of category \[3\]"),
         (2, {"bbox": [0, 0, 0, 5]}, "annotation 13 .*area is 0"),
         (2, {"bbox": [3, 3, 5, -1]}, "annotation 13 .*area is 0"),
         (2, {"bbox": [25, 3, 10, 5]}, "annotation 13 .*outside its picture of 30 x 30"),
@@ -148,8 +150,10 @@ OTHER = {"size": [60, 40], "counts": uncompressed(CROWD)}
         (2, {"bbox": [1, 2, 3, float("nan")]}, "annotation 13 .*x, y, width, height"),
         (0, {"segmentation": [[1, 1, 5, 5]]}, "annotation 11 has a polygon of 4 coordinates"),
         (0, {"segmentation": [[1, 1, 5, 5, 5, 1, 1]]}, "annotation 11 has a polygon of 7 coordinates"),
+        (0, {"segmentation": [[900, 1, 950, 1, 950, 9]]}, "annotation 11 has polygons that lie outside its picture"),
         (0, {"segmentation": []}, "annotation 11 has no segmentation"),
         (1, {"segmentation": SHORT}, "annotation 12 has run lengths of 2100 pixels; its picture has 2400"),
+        (1, {"segmentation": NOTHING}, "annotation 12 has run lengths without a pixel"),
         (1, {"segmentation": NOISE}, "annotation 12 has run lengths that cannot be read"),
         (1, {"segmentation": OTHER}, r"annotation 12 has run lengths of size \[60, 40\]"),
         (1, {"iscrowd": 2}, "annotation 12 has iscrowd 2"),

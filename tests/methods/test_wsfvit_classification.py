@@ -64,6 +64,7 @@ def test_the_variant_decides_what_is_not_given():
     assert found["T"].variant == "t"
     given_too = make_params(METHOD, {"variant": "b", "drop_path": 0.0, "window": 1, "channel_heads": "1-1-1-1"})
     assert (given_too.drop_path, given_too.window, given_too.heads) == (0.0, 1, (1, 1, 1, 1))
+    assert make_params(METHOD, {"image_size": "384"}).window == 12
     # What is kept has all of them, so that another version's defaults change nothing.
     assert WSFViTParams.model_validate(found["s"].model_dump()) == found["s"]
 
@@ -81,6 +82,10 @@ def test_the_variant_decides_what_is_not_given():
         ({"channel_heads": "3-4-8-16"}, "channel_heads .3, 4, 8, 16.: give four numbers that divide"),
         ({"wavelet": "harr"}, "wsfvit.wavelet: 'harr' is not a .*wavelet; did you mean 'haar'"),
         ({"weights": "pretrained.pth"}, "wsfvit.weights: weights 'pretrained.pth' is no file"),
+        (
+            {"weights": "pretrained"},
+            "wsfvit.weights: there are no pretrained weights of WSF-ViT to fetch; give the path",
+        ),
         ({"num_classes": 1}, "num_classes is 1; a classifier tells at least two apart"),
         ({"epochs": 5, "warmup_epochs": 5}, "the warm-up of 5 epochs .* leaves none of 5"),
         ({"min_lr": 1.0}, "min_lr 1, where the cosine ends, lies above lr 0.0005"),

@@ -17,7 +17,7 @@ from subband.data.instances import box_of_mask
 from subband.errors import DataError, ModelError, ParamsError
 from subband.methods import load, make_params
 from subband.methods.wsfvit_detection.backbone import make_body
-from subband.methods.wsfvit_detection.detector import ObjectDetector, make_network
+from subband.methods.wsfvit_detection.detector import ObjectDetector, detections, make_network
 from subband.methods.wsfvit_detection.method import WSFVIT_DETECTION as METHOD
 from subband.methods.wsfvit_detection.recipes import RECIPES
 from subband.training.figures import training_figures
@@ -99,6 +99,23 @@ def test_answers_are_in_the_pixels_of_the_picture(trained: Training) -> None:
             detector.predict([picture], score=wrong)
     with pytest.raises(ParamsError, match="uint8"):
         detector.predict([np.zeros((4, 4, 3))])
+
+
+def test_what_is_found_does_not_depend_on_the_pictures_beside() -> None:
+    network = make_network(params()).eval()
+    drawn = torch.Generator().manual_seed(0)
+    images = [
+        torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=drawn)
+        for size in ((64, 64), (60, 120), (50, 64))
+    ]
+    sizes = [(image.shape[2], image.shape[1]) for image in images]
+    with torch.no_grad():
+        together = detections(network, images, sizes)
+        for image, size, found in zip(images, sizes, together, strict=True):
+            (alone,) = detections(network, [image], [size])
+            assert len(found) == len(alone) > 0
+            np.testing.assert_allclose(found.scores, alone.scores, atol=1e-5)
+            np.testing.assert_allclose(found.boxes, alone.boxes, atol=1e-2)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others() -> None:

@@ -31,7 +31,7 @@ def check_annotation(
 
     Raises:
         AnnotationError: picture or category is unknown; the box is no box, has no area or lies outside its picture; polygons are
-            too short, or run lengths are not those of the picture.
+            too short or outside the picture, or run lengths are not those of the picture or mark nothing.
     """
     image: Any = annotation.get("image_id")
     category: Any = annotation.get("category_id")
@@ -83,6 +83,8 @@ def _check_segmentation(segmentation: Any, width: int, height: int) -> None:
                 )
             if not all(map(_is_number, polygon)):
                 raise AnnotationError("has a polygon with coordinates that are no numbers")
+        if not any(_reaches(polygon, width, height) for polygon in segmentation):
+            raise AnnotationError(f"has polygons that lie outside its picture of {width} x {height} pixels")
         return
     size = segmentation.get("size") if isinstance(segmentation, dict) else None
     if not isinstance(size, list) or size != [height, width]:
@@ -94,6 +96,13 @@ def _check_segmentation(segmentation: Any, width: int, height: int) -> None:
         raise AnnotationError("has run lengths that cannot be read")
     if sum(counts) != width * height:
         raise AnnotationError(f"has run lengths of {sum(counts)} pixels; its picture has {width * height}")
+    if not sum(counts[1::2]):
+        raise AnnotationError("has run lengths without a pixel of the object")
+
+
+def _reaches(polygon: list[float], width: int, height: int) -> bool:
+    across, down = polygon[::2], polygon[1::2]
+    return max(across) > 0 and min(across) < width and max(down) > 0 and min(down) < height
 
 
 def _run_lengths(text: str) -> list[int] | None:

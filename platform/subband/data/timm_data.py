@@ -91,7 +91,7 @@ def open_timm(path: str, options: Mapping[str, str]) -> ClassData:
 
     Raises:
         DataError: timm cannot open it (its hub cannot be reached, files are missing), it can only be read in order, its splits are
-            the same pictures, or it has fewer than two classes.
+            the same pictures or have other classes, or it has fewer than two classes.
     """
     uri = f"timm:{path}"
     for option in options:
@@ -105,7 +105,7 @@ def open_timm(path: str, options: Mapping[str, str]) -> ClassData:
         name: _opened(path, root, split, options.get("download") == "1", uri) for name, split in named.items() if split
     }
     _check_distinct(opened, uri)
-    classes = next((found for each in opened.values() if (found := _classes(each))), [])
+    classes = _common_classes(opened, uri)
     splits = {name: TimmPictures(dataset, named[name]) for name, dataset in opened.items()}
     count = max((int(each.labels.max()) + 1 for each in splits.values() if len(each)), default=0)
     if classes and count > len(classes):
@@ -154,6 +154,20 @@ def _check_distinct(opened: Mapping[SplitName, Any], uri: str) -> None:
                 )
         if samples is not None:
             found.append((name, samples))
+
+
+def _common_classes(opened: Mapping[SplitName, Any], uri: str) -> list[str]:
+    """Names of the classes, empty where no split tells them.
+
+    Each split counts its labels by its own folders: of other folders they would mean other classes.
+    """
+    told = {name: found for name, dataset in opened.items() if (found := _classes(dataset))}
+    first = next(iter(told), None)
+    for name, classes in told.items():
+        if first is not None and classes != told[first]:
+            odd = ", ".join(sorted(set(classes) ^ set(told[first]))[:5]) or "in another order"
+            raise DataError(f"{uri}: the splits {first} and {name} have other classes ({odd}); give both the same")
+    return told[first] if first is not None else []
 
 
 def _classes(dataset: Any) -> list[str]:

@@ -19,6 +19,7 @@ from subband.methods.wsfvit.architecture import (
     check_channel_heads,
     size_problem,
 )
+from subband.methods.wsfvit.published import check_weights_exist
 from subband.nn.backbones import Weights
 from subband.nn.undecimated import check_orthogonal
 
@@ -164,6 +165,7 @@ class WSFViTParams(TrainingParams):
         if variant.lower() in ARCHITECTURES and not filled.get("channel_heads"):
             filled["channel_heads"] = spelt_heads(ARCHITECTURES[variant.lower()].channel_heads)
         size = filled.get("image_size", 224)
+        size = int(size) if isinstance(size, str) and size.isdecimal() else size  # as flags and files may spell it
         if not filled.get("window") and isinstance(size, int) and size >= STRIDE:
             filled["window"] = fitting_window(size)
         return filled
@@ -173,6 +175,11 @@ class WSFViTParams(TrainingParams):
     def _known_variant(cls, value: str) -> str:
         architecture(value)
         return value.lower()
+
+    @field_validator("weights")
+    @classmethod
+    def _never_published(cls, value: str) -> str:
+        return check_weights_exist(value)
 
     @field_validator("channel_heads")
     @classmethod

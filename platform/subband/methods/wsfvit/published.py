@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD
 
+from subband.errors import ParamsError
 from subband.methods.wsfvit.architecture import ARCHITECTURES, MORE_HEADS, Four
 
 Three = tuple[float, float, float]
@@ -83,3 +84,16 @@ MODELS: Mapping[str, PublishedModel] = {
     )
 }
 """By timm name."""
+
+
+def check_weights_exist(weights: str) -> str:
+    """The text itself, unless it asks for weights that nobody can fetch.
+
+    Raises:
+        ParamsError: it is ``pretrained``.
+    """
+    if weights == "pretrained":
+        raise ParamsError(
+            "there are no pretrained weights of WSF-ViT to fetch; give the path of a classifier's checkpoint, or random:SEED"
+        )
+    return weights

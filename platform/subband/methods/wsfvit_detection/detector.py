@@ -89,18 +89,27 @@ class ObjectDetector(Deployable):
 
 
 def detections(
-    network: torch.nn.Module, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    network: DetectionNetwork, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
 ) -> list[Detections]:
     """What a network in evaluation mode finds, brought back to the pictures' own sizes.
 
+    A picture is padded as it would be alone: the backbone's grids reach across the padding, so that what is found in a picture
+    would otherwise depend on the pictures beside it, and thus on batch and number of workers.
+
     Args:
-        network: a `DetectionNetwork`.
+        network: in evaluation mode.
         images: of each picture uint8 (3, H, W), as the network sees it.
         sizes: of each picture, its own width and height.
     """
     device = next(network.parameters()).device
-    found = network([image.to(device) for image in images])
-    return [_placed(each, image, size) for each, image, size in zip(found, images, sizes, strict=True)]
+    alike: dict[tuple[int, int], list[int]] = {}
+    for place, image in enumerate(images):
+        alike.setdefault(network.padded_size([image]), []).append(place)
+    found: dict[int, Mapping[str, Tensor]] = {}
+    for places in alike.values():
+        answers: Any = network([images[place].to(device) for place in places])
+        found |= zip(places, answers, strict=True)
+    return [_placed(found[place], image, size) for place, (image, size) in enumerate(zip(images, sizes, strict=True))]
 
 
 def _placed(found: Mapping[str, Tensor], image: Tensor, size: tuple[int, int]) -> Detections:

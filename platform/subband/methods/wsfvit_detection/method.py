@@ -151,7 +151,7 @@ class WSFViTDetectionMethod:
         """The marked objects of each picture and the found ones, masks in run-length form."""
         sizes = [(int(width), int(height)) for width, height in batch["size"]]
         truths = [Instances.unpacked(bytes(truth.cpu().numpy())) for truth in batch["truth"]]
-        return list(zip(truths, detections(model, list(batch["images"]), sizes), strict=True))
+        return list(zip(truths, detections(cast("DetectionNetwork", model), list(batch["images"]), sizes), strict=True))
 
     def summarise(
         self, params: WSFViTDetectionParams, results: Sequence[tuple[Instances, Detections]]

@@ -82,10 +82,15 @@ class DetectionNetwork(nn.Module):
         named = {"objectness": losses["loss_objectness"], "proposal_box": losses["loss_rpn_box_reg"]}
         return named | self.heads.losses(maps, proposals, batch.image_sizes, prepared)
 
+    def padded_size(self, images: Sequence[Tensor]) -> tuple[int, int]:
+        """Height and width to which pictures (3, H, W) are padded together: the next that the backbone's windows divide."""
+        height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+        return math.ceil(height / self.unit) * self.unit, math.ceil(width / self.unit) * self.unit
+
     def _batched(self, images: Sequence[Tensor]) -> ImageList:
-        """Normalised and padded with zeros, right and below, to the next size that the backbone's windows divide."""
+        """Normalised and padded with zeros, right and below."""
         sizes = [(image.shape[1], image.shape[2]) for image in images]
-        height, width = (math.ceil(max(sides) / self.unit) * self.unit for sides in zip(*sizes, strict=True))
+        height, width = self.padded_size(images)
         batch = torch.zeros((len(images), 3, height, width), device=self.mean.device)
         for place, image in enumerate(images):
             batch[place, :, : image.shape[1], : image.shape[2]] = (image.float() / 255 - self.mean) / self.std

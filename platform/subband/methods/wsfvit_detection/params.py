@@ -10,6 +10,7 @@ from subband.data.detection_augment import Policy, Sizes
 from subband.errors import ParamsError
 from subband.methods.training_params import TrainingParams
 from subband.methods.wsfvit.architecture import STRIDE, architecture
+from subband.methods.wsfvit.published import check_weights_exist
 from subband.nn.backbones import Weights
 
 Kind = Literal["mask-rcnn", "cascade"]
@@ -120,11 +121,7 @@ class WSFViTDetectionParams(TrainingParams):
     @field_validator("weights")
     @classmethod
     def _never_published(cls, value: str) -> str:
-        if value == "pretrained":
-            raise ParamsError(
-                "there are no pretrained weights of WSF-ViT to fetch; give the path of a classifier's checkpoint, or random:SEED"
-            )
-        return value
+        return check_weights_exist(value)
 
     @model_validator(mode="after")
     def _schedule_and_sizes_fit(self) -> WSFViTDetectionParams:
