@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from timm.data import create_transform
 
 from subband.data import Draw, open_dataset
@@ -179,3 +180,15 @@ def test_every_picture_is_looked_at_before_a_training(tmp_path):
     (tmp_path / "val" / "b" / "01.png").write_text("no picture")
     with pytest.raises(DataError, match=r"val/b/01.png is not a picture"):
         check_pictures(parts)
+
+
+@pytest.mark.parametrize("size", [(641, 40), (40, 642)])
+def test_of_a_very_long_picture_only_the_middle_is_resized(size):
+    ramp = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    picture = Image.fromarray(ramp)
+    framing = Framing(32, crop_pct=0.8)
+    whole = create_transform(
+        32, crop_pct=0.8, crop_mode="center", interpolation="bicubic", mean=framing.mean, std=framing.std
+    )
+    torch.testing.assert_close(framing.transform()(picture), whole(picture), atol=0.05, rtol=0)
+    assert framing.transform()(Image.new("RGB", (2_000_000, 1))).shape == (3, 32, 32)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
+from torchvision.models.detection.image_list import ImageList
 
 from subband.methods.wsfvit_detection.matching import ObjectMatcher, mean_over_workers
 from subband.methods.wsfvit_detection.pooling import mask_targets, pasted_mask, pooled_regions
@@ -263,3 +264,13 @@ def test_repetitions_and_unlikely_classes_are_left_out() -> None:
 def test_a_count_is_never_zero() -> None:
     assert mean_over_workers(7, torch.device("cpu")) == 7
     assert mean_over_workers(0, torch.device("cpu")) == 1
+
+
+def test_anchors_stand_at_their_levels_strides_though_the_coarsest_map_is_rounded_up() -> None:
+    proposals = ProposalNetwork(8, 8.0, candidates=20, trained=10, tested=10, beta=0.0, inside=False)
+    sides = (56, 28, 14, 7, 4)  # of a picture of 224 pixels
+    maps = [torch.zeros(1, 8, side, side) for side in sides]
+    (anchors,) = proposals.anchor_generator(ImageList(torch.zeros(1, 3, 224, 224), [(224, 224)]), maps)
+    coarsest = anchors.split([3 * side**2 for side in sides])[-1]
+    centres = (coarsest[:, :2] + coarsest[:, 2:]) / 2
+    assert centres[:, 0].unique().tolist() == centres[:, 1].unique().tolist() == [0, 64, 128, 192]

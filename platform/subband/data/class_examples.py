@@ -15,6 +15,7 @@ import torch
 from PIL.Image import Image
 from timm.data import create_transform
 from torch import Tensor
+from torchvision.transforms import Compose
 
 from subband.data.examples import Draw
 from subband.data.images import picture_size
@@ -28,6 +29,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 Transform = Callable[[Image], Tensor]
 
 _LOCK = threading.RLock()
+_LONGEST = 8  # shorter sides
 
 
 @contextlib.contextmanager
@@ -52,6 +54,18 @@ def seeded(*entropy: int) -> Iterator[None]:
             random.setstate(before[0])
             np.random.set_state(before[1])
             torch.set_rng_state(before[2])
+
+
+def _middle(picture: Image) -> Image:
+    """The middle of a very long picture: of the rest a centre crop sees nothing, but resized whole it would fill the memory."""
+    sides = []
+    for side in picture.size:
+        kept = _LONGEST * min(picture.size)
+        kept += (side - kept) % 2  # so that the middle stays where it is
+        sides.append(((side - kept) // 2, (side + kept) // 2) if side > kept else (0, side))
+    (left, right), (top, bottom) = sides
+    whole = (right - left, bottom - top) == picture.size
+    return picture if whole else picture.crop((left, top, right, bottom))
 
 
 @dataclass(frozen=True)
@@ -85,7 +99,7 @@ class Framing:
             mean=self.mean,
             std=self.std,
         )
-        return made  # type: ignore[no-any-return]
+        return Compose([_middle, made]) if self.crop_mode == "center" else made  # type: ignore[no-any-return]
 
     def shown(self, normalised: Tensor) -> np.ndarray:
         """What a normalised tensor (3, S, S) looks like: uint8 (3, S, S)."""

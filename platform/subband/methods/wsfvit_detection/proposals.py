@@ -14,14 +14,23 @@ from subband.methods.wsfvit_detection.matching import ObjectMatcher, mean_over_w
 
 RATIOS = (0.5, 1.0, 2.0)
 SAMPLED_ANCHORS = 256
+LEVEL_STRIDES = (*STRIDES, 2 * STRIDES[-1])
 
 
 class PreciseAnchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no types
-    """Anchors in float32, also for maps of half precision, whose dtype torchvision's would have."""
+    """Anchors at the pyramid's strides and in float32, also for maps of half precision, whose dtype torchvision's would have.
+
+    torchvision divides the picture's side by the map's: of the coarsest map, whose side is rounded up, that gives 62 instead of 64
+    for 1120 pixels, so that anchors and what the map sees would drift apart.
+    """
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         """(A, 4) of each picture; of the maps only their sizes matter."""
         return super().forward(image_list, [maps[:1, :1].float() for maps in feature_maps])  # type: ignore[no-any-return]
+
+    def grid_anchors(self, grid_sizes: list[list[int]], strides: list[list[Tensor]]) -> list[Tensor]:
+        """(A, 4) of each level; the strides that were guessed are left aside."""
+        return super().grid_anchors(grid_sizes, [[stride, stride] for stride in LEVEL_STRIDES])  # type: ignore[no-any-return]
 
 
 class PreciseHead(RPNHead):  # type: ignore[misc]
@@ -49,8 +58,8 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
     def __init__(
         self, channels: int, anchor_scale: float, candidates: int, trained: int, tested: int, beta: float, inside: bool
     ) -> None:
-        strides = (*STRIDES, 2 * STRIDES[-1])
-        anchors = PreciseAnchors(tuple((round(anchor_scale * stride),) for stride in strides), (RATIOS,) * len(strides))
+        sides = tuple((round(anchor_scale * stride),) for stride in LEVEL_STRIDES)
+        anchors = PreciseAnchors(sides, (RATIOS,) * len(sides))
         super().__init__(
             anchors,
             PreciseHead(channels, len(RATIOS)),
