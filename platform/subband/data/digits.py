@@ -69,7 +69,8 @@ def read_idx(path: Path) -> Digits:
 def sklearn_digits() -> tuple[Digits, Digits]:
     """Training and test digits of scikit-learn (UCI ML hand-written digits), 8 x 8 pixels upscaled to 28 x 28, bicubic.
 
-    The last fifth is the test part: the pictures are ordered by writer, so that it has other hands.
+    The last fifth is the test part, in the order of the source: neighbours there may be of one hand, which a shuffled split would
+    put on both sides.
     """
     from sklearn.datasets import load_digits  # here, since importing it takes a second
 
