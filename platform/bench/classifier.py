@@ -6,7 +6,7 @@
 
 The plain form (`plain_wsfvit`) takes the wavelet bands by FFT, position biases by one-hot products, forms attention weights and
 copies maps back and forth. Logits and gradients of both must be equal; then both are timed in turn, and the ratio of medians
-is told.
+is told, also of the time that the processor spent on them, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import subband.methods.wsfvit  # noqa: E402, F401  # registers the models
 
 AIM = 1.3
 TIMED = ("training step", "inference")
-EQUAL_LOGITS, EQUAL_GRADIENTS = 1e-4, 2e-3
+EQUAL_LOGITS, EQUAL_GRADIENTS = 1e-6, 1e-5
 
 
 def main() -> int:
@@ -53,9 +53,9 @@ def main() -> int:
     images = torch.randn(arguments.batch, 3, side, side).to(device)
     labels = torch.arange(arguments.batch, device=device)
 
-    logits, gradients = _differences(network, plain, images, labels)
+    logits, gradients = _differences(network, plain, images[:2], labels[:2])
     print(f"{arguments.model}, {arguments.batch} x {side} pixels, {device}, {torch.get_num_threads()} threads")
-    print(f"  greatest difference of logits {logits:.1e}, of gradients {gradients:.1e} (relative)")
+    print(f"  greatest difference of logits {logits:.1e}, of gradients {gradients:.1e} (relative, float64)")
 
     def step(forward: nn.Module) -> Callable[[], None]:
         def work() -> None:
@@ -77,8 +77,8 @@ def main() -> int:
         figures[name] = _compare(work(network), work(plain), arguments.repeats, device)
         found = figures[name]
         print(
-            f"  {name}: {found['fast']:.3f} s, plain {found['plain']:.3f} s: {found['ratio']:.2f} times as fast "
-            f"(aim {AIM}; of single pairs {found['least']:.2f} to {found['most']:.2f})"
+            f"  {name}: {found['fast']:.3f} s, plain {found['plain']:.3f} s: {found['ratio']:.2f} times as fast (aim {AIM}); "
+            f"by the processor's own time {found['processor_ratio']:.2f}"
         )
     if device.type == "cuda":
         figures["images a second"] = _modes(network, images, labels, arguments.repeats)
@@ -89,8 +89,12 @@ def main() -> int:
 
 
 def _differences(network: Any, plain: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Of the logits in eval mode and of the gradients in training, relative to the greatest of each tensor."""
-    network.eval()
+    """Of the logits in eval mode and of the gradients in training, relative to the greatest of each tensor.
+
+    In float64, as in float32 random weights amplify the rounding of either form to a per cent of some gradients.
+    """
+    network.double().eval()
+    images = images.double()
     with torch.inference_mode():
         one, other = network(images), plain(images)
     fast, slow = {}, {}
@@ -99,6 +103,7 @@ def _differences(network: Any, plain: nn.Module, images: Tensor, labels: Tensor)
         network.zero_grad(set_to_none=True)
         nn.functional.cross_entropy(forward(images), labels).backward()
         gradients |= {name: each.grad.clone() for name, each in network.named_parameters()}
+    network.float()
     greatest = max(float(gradient.abs().max()) for gradient in slow.values())
     # Of a parameter whose gradient is zero but for rounding, the difference is measured against the greatest gradient.
     differences = [
@@ -113,10 +118,18 @@ def _compare(
 ) -> dict[str, float]:
     for work in (fast, plain):
         _seconds(work, device)
-    pairs = [(_seconds(fast, device), _seconds(plain, device)) for _ in range(repeats)]
-    ours, theirs = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
-    ratios = [pair[1] / pair[0] for pair in pairs]
-    return {"fast": ours, "plain": theirs, "ratio": theirs / ours, "least": min(ratios), "most": max(ratios)}
+    pairs, busy = [], []
+    for _ in range(repeats):
+        started = time.process_time()
+        ours = _seconds(fast, device)
+        between = time.process_time()
+        pairs.append((ours, _seconds(plain, device)))
+        busy.append((between - started, time.process_time() - between))
+    found = {}
+    for name, seconds in (("", pairs), ("processor_", busy)):
+        ours, theirs = (statistics.median(pair[side] for pair in seconds) for side in (0, 1))
+        found |= {f"{name}fast": ours, f"{name}plain": theirs, f"{name}ratio": theirs / ours}
+    return found
 
 
 def _modes(network: Any, images: Tensor, labels: Tensor, repeats: int) -> dict[str, float]:
