@@ -3,6 +3,7 @@
 
 - this machine, embedded data: `python jobs/train.py wpformer --recipe small --workers 2`
 - your own pictures and masks: `python jobs/train.py wpformer --data pairs:/data/cracks --weights pretrained`
+- folders of classes: `python jobs/train.py wsfvit --recipe small --data imagefolder:/data/parts`
 - a cluster: `ray job submit --working-dir . -- python jobs/train.py wpformer --data pairs:/shared/cracks --workers 8`
 - a method without training, fitted on two workers: `python jobs/train.py wepadim --data mvtec:/data/MVTec --workers 2`
 - a minute, no data: `python jobs/train.py wpformer --smoke`

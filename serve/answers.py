@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal
+import io
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
+from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -23,9 +25,11 @@ class PredictOptions(BaseModel):
     map: Literal["none", "values", "png", "mask"] | None = Field(
         None,
         description="none: no map (the default). values: the map's numbers in the JSON. png: instead of JSON, the picture with its "
-        "map laid over it, also chosen by `Accept: image/png`. mask: instead of JSON, an 8-bit PNG of the picture's size, 255 "
-        "where a segmenter's probability is above the threshold.",
+        "map (or the objects that were found, or the predicted frames) drawn, also chosen by `Accept: image/png`. mask: instead of "
+        "JSON, an 8-bit PNG of the picture's size, 255 where a segmenter's probability is above the threshold, or an object is.",
     )
+    top: int = Field(5, ge=1, le=1000, description="Of a classifier: how many classes are answered.")
+    score: float = Field(0.5, ge=0, le=1, description="Of an object detector: objects below this score are left out.")
 
 
 class ImageSize(BaseModel):
@@ -48,15 +52,15 @@ class MapValues(BaseModel):
     """An anomaly map: ``numpy.frombuffer(base64.b64decode(data), dtype).reshape(shape)``; row by row."""
 
     dtype: Literal["<f4"] = "<f4"
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     encoding: Literal["base64"] = "base64"
     data: str
 
     @classmethod
-    def of(cls, map_SS: np.ndarray) -> MapValues:
-        """The values of a map (S, S)."""
-        data = base64.b64encode(np.ascontiguousarray(map_SS, dtype="<f4").tobytes()).decode("ascii")
-        return cls(shape=(map_SS.shape[0], map_SS.shape[1]), data=data)
+    def of(cls, values: np.ndarray) -> MapValues:
+        """The values of a map (S, S), or of several."""
+        data = base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode("ascii")
+        return cls(shape=values.shape, data=data)
 
 
 class PictureAnswer(BaseModel):
@@ -97,6 +101,75 @@ class FormAnswer(_Head):
     predictions: list[FileAnswer]
 
 
+class ClassAnswer(BaseModel):
+    """One class that a picture may belong to."""
+
+    label: str
+    probability: float
+
+
+class ClassesAnswer(BaseModel):
+    """A classifier's answer for one picture."""
+
+    label: str = Field(description="The most probable class.")
+    probability: float
+    top: list[ClassAnswer] = Field(description="The most probable classes, as many as ?top= asks for.")
+
+
+class ObjectAnswer(BaseModel):
+    """One object that was found."""
+
+    label: str
+    score: float = Field(description="From 0 to 1.")
+    box: tuple[float, float, float, float] = Field(description="Left, top, right, bottom in pixels of the picture.")
+    mask: dict[str, Any] | None = Field(
+        None, description="With ?map=values: its pixels, as COCO's run lengths: size [height, width] and counts."
+    )
+
+
+class ObjectsAnswer(BaseModel):
+    """An object detector's answer for one picture."""
+
+    objects: list[ObjectAnswer] = Field(description="Best first.")
+    image_size: ImageSize
+
+
+PictureForm = TypeVar("PictureForm", bound=BaseModel)
+
+
+class OneAnswer(_Head, Generic[PictureForm]):
+    """Answer to a picture sent as the body."""
+
+    prediction: PictureForm
+
+
+class FilePrediction(BaseModel, Generic[PictureForm]):
+    """Answer for one file of a form."""
+
+    file: str
+    prediction: PictureForm
+
+
+class ManyAnswers(_Head, Generic[PictureForm]):
+    """Answer to a form: one prediction a file, in the form's order."""
+
+    predictions: list[FilePrediction[PictureForm]]
+
+
+class FramesAnswer(_Head):
+    """A video predictor's answer."""
+
+    frames: list[str] = Field(description="The frames that follow, oldest first, each a PNG file in base64.")
+    values: MapValues | None = Field(None, description="With ?map=values: the frames' numbers, T x S x S, instead.")
+
+
+def png_text(picture: Image) -> str:
+    """A picture as a PNG file in base64."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
 class ModelAnswer(BaseModel):
     """One model that is served."""
 
@@ -107,7 +180,9 @@ class ModelAnswer(BaseModel):
     predict: str = Field(description="Path to post pictures to.")
     method: str | None = None
     task: str | None = Field(
-        None, description="anomaly detection, or segmentation, whose maps are probabilities of a defect."
+        None,
+        description="anomaly detection; segmentation, whose maps are probabilities of a defect; classification; object detection; "
+        "or video prediction.",
     )
     category: str | None = None
     dataset: str | None = None
@@ -116,6 +191,7 @@ class ModelAnswer(BaseModel):
     rule: str | None = Field(None, description="How the threshold was chosen.")
     f1_threshold: float | None = Field(None, description="Threshold of the highest F1 on labelled pictures.")
     good_scores: int | None = Field(None, description="Scores of good pictures that ?fpr= chooses from.")
+    classes: list[str] | None = Field(None, description="What it tells apart.")
     params: dict[str, Any] | None = None
     about: dict[str, Any] | None = Field(None, description="What was saved with it: data, fingerprint, versions.")
     problem: str | None = Field(None, description="Why its description cannot be read.")

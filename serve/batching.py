@@ -1,4 +1,4 @@
-"""Pictures that wait together are scored together.
+"""What waits together is answered together.
 
 A free worker takes whatever waits, at once: a lone picture never waits for company, and under load the batches fill by themselves.
 `serve.batch` forms a batch before it is known when that batch can run, so that it either waits for a fixed time with every lone
@@ -8,8 +8,11 @@ picture or never fills (Ray 2.60, ``_BatchQueue._process_batches``).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,19 +20,23 @@ import torch
 from subband.errors import ModelError
 from subband.methods import Detector
 
+Work = Callable[[list[Any]], Sequence[Any]]
+"""Answers for items in their order; an exception in the place of an answer is raised to the one who asked for it."""
+
 
 @dataclass(frozen=True)
 class _Waiting:
-    detector: Detector
-    image_3SS: np.ndarray
-    answer: asyncio.Future[tuple[np.ndarray, float]]
+    kind: Hashable
+    work: Work
+    item: Any
+    answer: asyncio.Future[Any]
 
 
 class Batcher:
-    """Scores pictures on one thread, off the event loop, in batches that never mix detectors.
+    """Answers on one thread, off the event loop, in batches that never mix kinds of work.
 
     Args:
-        size: pictures in a batch, at most.
+        size: items in a batch, at most.
         threads: torch threads of a batch.
     """
 
@@ -46,8 +53,22 @@ class Batcher:
         Raises:
             ModelError: the detector gives a score that is not a number.
         """
+        found: tuple[np.ndarray, float] = await self.submit(detector, partial(_scores, detector, self.size), image_3SS)
+        return found
+
+    async def submit(self, kind: Hashable, work: Work, item: Any) -> Any:
+        """The answer for one item.
+
+        Args:
+            kind: items of equal kind may be answered in one batch.
+            work: answers for the items of a batch, on the inference thread.
+            item: of this request.
+
+        Raises:
+            Exception: whatever the work raises.
+        """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(detector, image_3SS, loop.create_future())
+        waiting = _Waiting(kind, work, item, loop.create_future())
         self._waiting.append(waiting)
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._work())
@@ -64,31 +85,38 @@ class Batcher:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while batch := self._next():
-            images_N3SS = np.stack([waiting.image_3SS for waiting in batch])
             try:
-                maps_NSS, scores_N = await loop.run_in_executor(
-                    self._thread, batch[0].detector.score, images_N3SS, self.size
-                )
+                answers = await loop.run_in_executor(self._thread, batch[0].work, [waiting.item for waiting in batch])
             except Exception as error:
                 for waiting in batch:
                     if not waiting.answer.done():
                         waiting.answer.set_exception(error)
                 continue
-            for waiting, map_SS, score in zip(batch, maps_NSS, scores_N, strict=True):
+            for waiting, answer in zip(batch, answers, strict=True):
                 if waiting.answer.done():
                     continue
-                if np.isfinite(score):
-                    waiting.answer.set_result((map_SS, float(score)))
+                if isinstance(answer, Exception):
+                    waiting.answer.set_exception(answer)
                 else:
-                    waiting.answer.set_exception(ModelError(f"the detector gives the score {score}; fit it again"))
+                    waiting.answer.set_result(answer)
 
     def _next(self) -> list[_Waiting]:
-        """Who came first, and others that wait for the same detector."""
+        """Who came first, and others that wait for the same."""
         self._waiting = [waiting for waiting in self._waiting if not waiting.answer.done()]  # clients that have left
         if not self._waiting:
             return []
-        first = self._waiting[0].detector
-        batch = [waiting for waiting in self._waiting if waiting.detector is first][: self.size]
+        first = self._waiting[0].kind
+        batch = [waiting for waiting in self._waiting if waiting.kind == first][: self.size]
         taken = set(map(id, batch))
         self._waiting = [waiting for waiting in self._waiting if id(waiting) not in taken]
         return batch
+
+
+def _scores(detector: Detector, size: int, images: list[Any]) -> list[Any]:
+    maps_NSS, scores_N = detector.score(np.stack(images), size)
+    return [
+        (map_SS, float(score))
+        if np.isfinite(score)
+        else ModelError(f"the detector gives the score {score}; fit it again")
+        for map_SS, score in zip(maps_NSS, scores_N, strict=True)
+    ]

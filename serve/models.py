@@ -19,7 +19,7 @@ import torch
 
 from serve.sources import Source
 from subband.errors import ModelError, SubbandError, TrackingError, unknown_name
-from subband.methods import Detector
+from subband.methods import Deployable
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Loaded:
     """One version of a model in memory."""
 
     entry: Entry
-    detector: Detector
+    model: Deployable
 
 
 class Models:
@@ -225,8 +225,8 @@ class Models:
 
     def _load(self, entry: Entry) -> Loaded:
         # A copy: safetensors maps its file into memory, and whoever overwrites or cuts a mapped file ends the process.
-        detector = copy.deepcopy(entry.source.load(entry.name, entry.version)).to(self.device)
-        loaded = Loaded(entry, detector)
+        model = copy.deepcopy(entry.source.load(entry.name, entry.version)).to(self.device)
+        loaded = Loaded(entry, model)
         with self._lock:
             self._loaded[entry.name] = loaded
             self._loaded.move_to_end(entry.name)

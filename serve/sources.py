@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from subband.errors import ModelError, TrackingError
 from subband.home import home
-from subband.methods import Detector, load
+from subband.methods import Deployable, load
 from subband.methods.deployable import DESCRIPTION, TENSORS, read_description
 from subband.tracking import download_model, list_champions, read_model_file, resolve_tracking
 
@@ -43,7 +43,7 @@ class Source(Protocol):
         """
         ...
 
-    def load(self, name: str, version: str) -> Detector:
+    def load(self, name: str, version: str) -> Deployable:
         """That version, on the CPU.
 
         Raises:
@@ -80,10 +80,10 @@ class Folder:
         """The description that lies there now."""
         return read_description(self.path / name)
 
-    def load(self, name: str, version: str) -> Detector:
+    def load(self, name: str, version: str) -> Deployable:
         """The detector that lies there now."""
-        detector: Detector = load(self.path / name)
-        return detector
+        model: Deployable = load(self.path / name)
+        return model
 
 
 class Registry:
@@ -125,7 +125,7 @@ class Registry:
             raise ModelError(f"{uri}: {DESCRIPTION} is damaged: it holds no JSON object")
         return description
 
-    def load(self, name: str, version: str) -> Detector:
+    def load(self, name: str, version: str) -> Deployable:
         """The registered detector; files of the model's other versions are removed once this one works."""
         folder = self._folder(name, version)
         if not folder.is_dir():
@@ -133,11 +133,11 @@ class Registry:
             download_model(f"models:/{name}/{version}", self.target, into=partial)
             folder.parent.mkdir(exist_ok=True)
             partial.rename(folder)
-        detector: Detector = load(folder)
+        model: Deployable = load(folder)
         for other in folder.parent.iterdir():
             if other != folder:
                 shutil.rmtree(other, ignore_errors=True)
-        return detector
+        return model
 
     def _folder(self, name: str, version: str) -> Path:
         return Path(self._scratch.name) / f"model-{name}" / version

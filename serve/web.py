@@ -11,35 +11,33 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import numpy as np
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from PIL.Image import Image
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from serve.answers import (
     Answer,
+    ClassesAnswer,
     ErrorAnswer,
     ErrorBody,
-    FileAnswer,
     FormAnswer,
-    Frame,
+    FramesAnswer,
     HealthAnswer,
-    ImageSize,
-    MapValues,
+    ManyAnswers,
     ModelAnswer,
     ModelsAnswer,
-    PictureAnswer,
+    ObjectsAnswer,
+    OneAnswer,
     PredictOptions,
 )
+from serve.asked import Asked
 from serve.batching import Batcher
-from serve.heatmap import colour_scale, inspected_box, mask_png, overlay_png
-from serve.models import Loaded, Models, UnknownModelError
+from serve.models import Models, UnknownModelError
 from serve.settings import ServeSettings
-from serve.uploads import BodyTooLargeError, Upload, read_uploads
+from serve.tasks import respond
+from serve.uploads import BodyTooLargeError, read_uploads
 from subband import __version__
-from subband.data import Preprocess, decode_image
 from subband.data.threads import thread_count
 from subband.errors import DataError, ParamsError, SubbandError, TrackingError
 from subband.methods import Calibration, Detector
@@ -62,6 +60,15 @@ _MULTIPART = {
     "type": "object",
     "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
 }
+_PREDICTED: Any = (
+    Answer
+    | FormAnswer
+    | OneAnswer[ClassesAnswer]
+    | ManyAnswers[ClassesAnswer]
+    | OneAnswer[ObjectsAnswer]
+    | ManyAnswers[ObjectsAnswer]
+    | FramesAnswer
+)
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -80,7 +87,7 @@ class Service:
 
     Attributes:
         models: which models there are.
-        batcher: scores pictures.
+        batcher: the inference thread.
         settings: limits.
     """
 
@@ -89,88 +96,32 @@ class Service:
     settings: ServeSettings
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """A decoded picture; its pixels are kept only where the answer shows them."""
-
-    image_3SS: np.ndarray
-    width: int
-    height: int
-    picture: Image | None
-
-
 def make_api(service: Service) -> FastAPI:
     """The application that answers for these models."""
-    api = FastAPI(title="subband", version=__version__, description="Defect detectors over HTTP.")
+    api = FastAPI(title="subband", version=__version__, description="Vision models over HTTP.")
     models, batcher, settings = service.models, service.batcher, service.settings
     decoders = ThreadPoolExecutor(thread_count(), "decode")
     errors: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorAnswer} for status in (400, 404, 413, 422, 500, 503)
     }
 
-    async def prepare(upload: Upload, preprocess: Preprocess, keep: bool) -> _Prepared:
-        def decode() -> _Prepared:
-            picture = decode_image(upload.data, upload.what, settings.max_pixels)
-            image_3SS = preprocess.image(picture).transpose(2, 0, 1)
-            return _Prepared(image_3SS, picture.width, picture.height, picture if keep else None)
-
-        return await asyncio.get_running_loop().run_in_executor(decoders, decode)
-
     @api.post(
         "/v1/models/{name}/predict",
-        response_model=Answer | FormAnswer,
+        response_model=_PREDICTED,
         responses={**errors, 200: {"content": {"image/png": {}}}},
         openapi_extra=_BODY,
-        summary="Inspect one picture, or several files of a form",
+        summary="Ask a model about one picture, or several files of a form",
     )
     async def predict(name: str, request: Request, options: Annotated[PredictOptions, Query()]) -> Response:
         started = time.perf_counter()
-        as_png = _wants_png(options, request) or options.map == "mask"
         models.entry(name)  # before the body is read
+        as_png = _wants_png(options, request)
         uploads = await read_uploads(request, int(settings.max_body_mb * 1e6), settings.max_pictures)
-        if as_png and len(uploads) > 1:
-            raise ParamsError(f"a PNG shows one picture, and the form holds {len(uploads)} files; send them one by one")
         loaded = models.peek(name)
         if loaded is None:
             loaded = await asyncio.to_thread(models.get, name)
-        detector = loaded.detector
-        calibration = _calibration(detector.calibration, options)
-        segments = detector.task == "segmentation"
-        if options.map == "mask" and not segments:
-            raise ParamsError(f"{name} gives anomaly scores, which make no mask; ask for map=png or map=values")
-        prepared = await _all(*(prepare(upload, detector.preprocess, as_png) for upload in uploads))
-        results = await _all(*(batcher.score(detector, each.image_3SS) for each in prepared))
-        answers = [
-            _picture_answer(each, detector.preprocess, calibration, score, map_SS if options.map == "values" else None)
-            for each, (map_SS, score) in zip(prepared, results, strict=True)
-        ]
-        if segments:
-            areas = [float((map_SS > calibration.threshold).mean()) for map_SS, _ in results]
-            answers = [
-                each.model_copy(update={"defective_area": area}) for each, area in zip(answers, areas, strict=True)
-            ]
-        if as_png and (picture := prepared[0].picture) is not None:
-            map_SS = results[0][0]
-            scale = colour_scale(detector.calibration, calibration.threshold, map_SS)
-            loop, box = asyncio.get_running_loop(), answers[0].frame.box
-            if options.map == "mask":
-                png = await loop.run_in_executor(decoders, mask_png, picture.size, map_SS, box, calibration.threshold)
-                return Response(png, media_type="image/png", headers=_headers(loaded, answers[0]))
-            png = await loop.run_in_executor(decoders, overlay_png, picture, map_SS, box, scale)
-            return Response(png, media_type="image/png", headers=_headers(loaded, answers[0]))
-        head: dict[str, Any] = {
-            "name": name,
-            "version": loaded.entry.version,
-            "method": detector.method,
-            "seconds": time.perf_counter() - started,
-        }
-        if uploads[0].file is None:
-            return _json(Answer.model_construct(**head, **dict(answers[0])))
-        files = [
-            FileAnswer.model_construct(file=upload.file, **dict(answer))
-            for upload, answer in zip(uploads, answers, strict=True)
-        ]
-        return _json(FormAnswer.model_construct(**head, predictions=files))
+        answer = await respond(Asked(loaded, uploads, options, as_png, started, batcher, decoders, settings.max_pixels))
+        return answer if isinstance(answer, Response) else _json(answer)
 
     @api.get("/v1/models", response_model=ModelsAnswer, summary="What is served")
     async def list_models() -> Response:
@@ -210,58 +161,11 @@ def make_api(service: Service) -> FastAPI:
     return api
 
 
-async def _all(*work: Any) -> list[Any]:
-    """The results in order; the first error only after every other one has ended, so that nothing is left running unseen."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return list(results)
-
-
 def _wants_png(options: PredictOptions, request: Request) -> bool:
     if options.map is not None:
         return options.map == "png"
     accepted = {part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")}
     return "image/png" in accepted and "application/json" not in accepted
-
-
-def _calibration(calibration: Calibration, options: PredictOptions) -> Calibration:
-    if options.threshold is not None and options.fpr is not None:
-        raise ParamsError("give threshold or fpr, not both: each of them decides alone")
-    if options.threshold is not None:
-        return calibration.with_threshold(options.threshold, "given in the request")
-    if options.fpr is not None:
-        return calibration.with_fpr(options.fpr)
-    return calibration
-
-
-def _picture_answer(
-    prepared: _Prepared, preprocess: Preprocess, calibration: Calibration, score: float, map_SS: np.ndarray | None
-) -> PictureAnswer:
-    return PictureAnswer(
-        score=score,
-        threshold=calibration.threshold,
-        defective=score > calibration.threshold,
-        rule=calibration.rule,
-        image_size=ImageSize(width=prepared.width, height=prepared.height),
-        frame=Frame(size=preprocess.image_size, box=inspected_box(preprocess, prepared.width, prepared.height)),
-        defective_area=None,
-        map=None if map_SS is None else MapValues.of(map_SS),
-    )
-
-
-def _headers(loaded: Loaded, answer: PictureAnswer) -> dict[str, str]:
-    """The decision beside a PNG; names and rules are percent-encoded where they are not ASCII."""
-    return {
-        "Subband-Name": quote(loaded.entry.name, safe=" "),
-        "Subband-Version": quote(loaded.entry.version),
-        "Subband-Method": loaded.detector.method,
-        "Subband-Score": repr(answer.score),
-        "Subband-Threshold": repr(answer.threshold),
-        "Subband-Defective": "true" if answer.defective else "false",
-        "Subband-Rule": quote(answer.rule, safe=" ,;:()=%"),
-    }
 
 
 def _model_answer(models: Models, name: str) -> ModelAnswer | None:
@@ -278,7 +182,8 @@ def _model_answer(models: Models, name: str) -> ModelAnswer | None:
     }
     try:
         entry, description = models.describe(name)
-        calibration = Calibration.model_validate(description["calibration"])
+        kept = description.get("calibration")
+        calibration = None if kept is None else Calibration.model_validate(kept)
         about = description["about"]
         return ModelAnswer(
             **fixed,
@@ -288,10 +193,11 @@ def _model_answer(models: Models, name: str) -> ModelAnswer | None:
             category=about.get("category"),
             dataset=about.get("dataset"),
             selection=about.get("selection"),
-            threshold=calibration.threshold,
-            rule=calibration.rule,
-            f1_threshold=calibration.f1_threshold,
-            good_scores=len(calibration.good_scores),
+            threshold=None if calibration is None else calibration.threshold,
+            rule=None if calibration is None else calibration.rule,
+            f1_threshold=None if calibration is None else calibration.f1_threshold,
+            good_scores=None if calibration is None else len(calibration.good_scores),
+            classes=description.get("classes") or description["params"].get("classes"),
             params=description["params"],
             about=about,
         )

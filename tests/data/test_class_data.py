@@ -5,10 +5,10 @@ import tarfile
 
 import numpy as np
 import pytest
-from conftest import write_picture
 
 from subband.data import class_data, fingerprint_dataset, open_dataset
 from subband.errors import DataError
+from tests.data.conftest import write_picture
 
 
 def build_classes(root, counts, splits=("train", "val")):

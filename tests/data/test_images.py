@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from subband.data import FileSource, MaskFileSource, decode_image
+from subband.data import FileSource, MaskFileSource, decode_frames, decode_image
 from subband.errors import DataError
 
 
@@ -164,3 +164,33 @@ def test_masks_keep_every_non_zero_pixel(tmp_path):
     assert mask_of(Image.fromarray(np.array([[[0, 0, 0], [0, 0, 1]]], np.uint8))) == [False, True]
     # An opaque black background is no defect.
     assert mask_of(Image.fromarray(np.array([[[0, 255], [9, 255]]], np.uint8), "LA")) == [False, True]
+
+
+def animation(form, count=3):
+    frames = [Image.new("RGB", (8, 6), (80 * step, 0, 0)) for step in range(count)]
+    file = io.BytesIO()
+    frames[0].save(file, form, save_all=True, append_images=frames[1:])
+    return file.getvalue(), frames
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "PNG"])
+def test_every_frame_of_a_sequence_is_decoded_in_order(form):
+    data, frames = animation(form)
+    found = decode_frames(data, "clip")
+    assert [frame.getpixel((0, 0)) for frame in found] == [frame.getpixel((0, 0)) for frame in frames]
+    assert {(frame.mode, frame.size) for frame in found} == {("RGB", (8, 6))}
+
+
+def test_a_sequence_is_limited_as_a_whole():
+    data, _ = animation("TIFF")
+    assert len(decode_frames(data, "clip", max_pixels=144)) == 3
+    with pytest.raises(
+        DataError, match="clip: the sequence of 3 frames of 8 x 6 pixels has more than the limit of 143"
+    ):
+        decode_frames(data, "clip", max_pixels=143)
+
+
+def test_a_picture_is_a_sequence_of_one_frame():
+    file = io.BytesIO()
+    Image.new("L", (4, 4), 7).save(file, "PNG")
+    assert [frame.getpixel((0, 0)) for frame in decode_frames(file.getvalue(), "picture")] == [(7, 7, 7)]

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import build_mvtec_category, build_pairs, write_mask, write_picture
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -12,6 +11,7 @@ from PIL import Image
 from subband.data import check_pairs, open_dataset
 from subband.data.masks import RuledMask, open_mask
 from subband.errors import DataError
+from tests.data.conftest import build_mvtec_category, build_pairs, write_mask, write_picture
 
 LEVELS = np.array([[0, 1, 128], [129, 254, 255]], np.uint8)
 

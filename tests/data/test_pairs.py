@@ -1,11 +1,11 @@
 """Pictures with masks in folders and lists: layouts, presets, pairing, and what is refused."""
 
 import pytest
-from conftest import build_pairs, settle, write_mask, write_picture
 
 from subband.data import fingerprint, fingerprint_dataset, fingerprint_images, open_dataset, split_category
 from subband.data.pairs import FOREGROUND, PRESETS
 from subband.errors import DataError
+from tests.data.conftest import build_pairs, settle, write_mask, write_picture
 
 
 def one_set(root, images="images", masks="gt"):

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from conftest import build_mvtec_category, build_pairs, write_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -13,6 +12,7 @@ from PIL import Image
 from subband.data import Draw, open_dataset
 from subband.data.segmentation import SegmentationExamples, segmentation_split
 from subband.errors import DataError, ParamsError
+from tests.data.conftest import build_mvtec_category, build_pairs, write_mask
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_the_variant_decides_what_is_not_given():
         ({"weights": "pretrained.pth"}, "wsfvit.weights: weights 'pretrained.pth' is no file"),
         ({"num_classes": 1}, "num_classes is 1; a classifier tells at least two apart"),
         ({"epochs": 5, "warmup_epochs": 5}, "the warm-up of 5 epochs .* leaves none of 5"),
-        ({"min_lr": 1.0}, "min_lr 1 and warmup_lr 1e-06 lie below lr"),
+        ({"min_lr": 1.0}, "min_lr 1, where the cosine ends, lies above lr 0.0005"),
         ({"batch": 6, "accumulation": 2}, "mix pairs, so a micro-batch is even, not 6 / 2"),
         ({"mixupp": 1}, "'mixupp' is not a parameter; did you mean 'mixup'"),
     ],
@@ -251,6 +251,8 @@ def test_training_starts_from_a_checkpoint_of_another_size_and_other_classes(tmp
     from_file = {"weights": str(tmp_path / "net.pth"), "image_size": 64}
     with pytest.raises(ModelError, match=r"net.pth has 4 classes, the network 3: .*replace_head"):
         make_network(tiny(num_classes=3, **from_file))
+    with pytest.raises(ModelError, match="has 4 classes, the network 3"):
+        settled_params(METHOD, tiny(**from_file), open_dataset(DATA))
     found = make_network(tiny(num_classes=3, replace_head=True, **from_file))
     assert found.window == 2
     name = "stages.0.blocks.0.attn_local.attn.rel_pos.relative_position_bias_table"

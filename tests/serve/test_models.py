@@ -36,7 +36,7 @@ def models(folder: Path) -> Models:
 
 
 def scores(loaded, pictures) -> np.ndarray:
-    return loaded.detector.predict(pictures).scores
+    return loaded.model.predict(pictures).scores
 
 
 def test_nothing_is_loaded_before_it_is_asked_for(models, detectors, pictures):
@@ -90,12 +90,12 @@ def test_a_changed_folder_is_a_new_version_that_takes_over(models, folder):
     before = models.get("weave-centre")
     models.refresh()
     assert models.get("weave-centre") is before
-    set_calibration(folder / "weave-centre", before.detector.calibration.with_threshold(7.5))
+    set_calibration(folder / "weave-centre", before.model.calibration.with_threshold(7.5))
     assert models.get("weave-centre") is before
     models.refresh()
     after = models.get("weave-centre")
     assert after.entry.version != before.entry.version
-    assert (before.detector.calibration.threshold != 7.5, after.detector.calibration.threshold) == (True, 7.5)
+    assert (before.model.calibration.threshold != 7.5, after.model.calibration.threshold) == (True, 7.5)
     assert models.describe("weave-centre")[1]["calibration"]["threshold"] == 7.5
 
 
@@ -151,7 +151,7 @@ def test_of_two_sources_with_the_same_model_the_first_one_serves_it(folder, seco
     models = Models([Folder(tmp_path / "other"), Folder(folder)], keep=4)
     models.refresh()
     assert models.names() == ["leather-whole", "weave-centre"]
-    assert models.get("weave-centre").detector.params == second_weave.params
+    assert models.get("weave-centre").model.params == second_weave.params
     assert models.get("leather-whole").entry.source.where == str(folder)
 
 

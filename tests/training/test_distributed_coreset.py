@@ -29,13 +29,19 @@ def workers(features, count, **options):
 
 
 @pytest.mark.parametrize(
-    "kind", ["clustered", pytest.param("copies", marks=pytest.mark.slow), pytest.param("tiny", marks=pytest.mark.slow)]
+    ("kind", "counts"),
+    [
+        ("clustered", (3,)),
+        pytest.param("clustered", (1, 2, 4), marks=pytest.mark.slow),
+        pytest.param("copies", (1, 2, 4), marks=pytest.mark.slow),
+        pytest.param("tiny", (1, 2, 4), marks=pytest.mark.slow),
+    ],
 )
-def test_any_number_of_workers_picks_as_one_machine_does(kind):
+def test_any_number_of_workers_picks_as_one_machine_does(kind, counts):
     features = made(kind)
     alone = GreedyKCenter(Rows.of(features), start=700)
     alone.extend(150)
-    for count in (1, 2, 4):
+    for count in counts:
         told = []
         with workers(features, count, start=700) as greedy:
             greedy.extend(60)
@@ -62,6 +68,7 @@ def test_a_worker_that_dies_once_too_often_is_an_error_that_names_it():
             greedy.extend(150)
 
 
+@pytest.mark.slow
 def test_a_stored_selection_goes_on_with_another_number_of_workers():
     features = made("clustered")
     with workers(features, 1) as greedy:
@@ -72,6 +79,7 @@ def test_a_stored_selection_goes_on_with_another_number_of_workers():
     assert found.tolist() == GreedyKCenter(Rows.of(features)).extend(150).tolist()
 
 
+@pytest.mark.slow
 def test_a_row_that_is_not_finite_has_its_number_in_the_whole():
     features = made("clustered")
     features[[900, 1100], 3] = np.nan
@@ -87,6 +95,7 @@ def test_more_workers_than_processors_is_an_error_at_once():
         DistributedKCenter([opener] * 999)
 
 
+@pytest.mark.slow
 def test_shards_that_do_not_fit_together_are_refused():
     from subband.training.coreset import DistributedKCenter
 

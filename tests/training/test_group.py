@@ -80,6 +80,7 @@ def test_other_failures_name_the_worker(tmp_path, fail, message):
         run(lambda config: fail(), tmp_path, "failing", workers=1)
 
 
+@pytest.mark.slow
 def test_a_listener_that_fails_loses_neither_the_next_messages_nor_the_result(tmp_path, caplog):
     def work(config):
         from subband.training.group import send

@@ -102,6 +102,7 @@ def test_a_population_takes_over_better_weights(train):
     assert not (result.plan.folder / "ray" / "tune-00000").exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_was_changed_since_is_not_registered(train):
     def damage(record, expected):
         folder = result_folder / record.model

@@ -6,7 +6,7 @@ Examples for segmentation are in `subband.data.segmentation`, which imports torc
 from subband.data.damage import Damaged
 from subband.data.examples import Draw, Examples
 from subband.data.fingerprint import fingerprint, fingerprint_dataset, fingerprint_images
-from subband.data.images import FileSource, MaskFileSource, decode_image
+from subband.data.images import FileSource, MaskFileSource, decode_frames, decode_image
 from subband.data.labelled import ClassData, LabelledPictures, class_data
 from subband.data.masks import MASK_RULES, MaskRule, check_pairs
 from subband.data.preprocess import Masks, Preprocess, load_images, load_masks
@@ -39,6 +39,7 @@ __all__ = [
     "Truth",
     "check_pairs",
     "class_data",
+    "decode_frames",
     "decode_image",
     "fingerprint",
     "fingerprint_dataset",

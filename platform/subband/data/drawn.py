@@ -114,7 +114,7 @@ def drawing_options(
     numbers: dict[str, int] = {}
     for option, text in options.items():
         if option in ranges:
-            numbers[option] = _whole_number(scheme, option, text, *ranges[option])
+            numbers[option] = whole_number(scheme, option, text, *ranges[option])
         elif option == "difficulty":
             difficulty = _difficulty(scheme, text)
         elif option not in others:
@@ -139,10 +139,15 @@ def whole_numbers(scheme: str, options: Mapping[str, str], ranges: Mapping[str, 
     for option in options:
         if option not in ranges:
             raise DataError(f"{scheme}: {unknown_name('option', option, ranges)}")
-    return {option: _whole_number(scheme, option, text, *ranges[option]) for option, text in options.items()}
+    return {option: whole_number(scheme, option, text, *ranges[option]) for option, text in options.items()}
 
 
-def _whole_number(scheme: str, option: str, text: str, low: int, high: int) -> int:
+def whole_number(scheme: str, option: str, text: str, low: int, high: int) -> int:
+    """An option's value.
+
+    Raises:
+        DataError: no whole number from `low` to `high`.
+    """
     try:
         value = int(text)
     except ValueError:

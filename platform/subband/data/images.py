@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from subband.data.digests import file_digest
 from subband.errors import DataError
@@ -131,6 +131,38 @@ def decode_image(data: bytes, what: str, max_pixels: int | None = None) -> Image
         DataError: empty, truncated, no picture, or over the pixel limit.
     """
     return decode_rgb(io.BytesIO(data), what, max_pixels)
+
+
+def decode_frames(data: bytes, what: str, max_pixels: int | None = None) -> list[Image.Image]:
+    """Decode every frame of an encoded picture: one of most files, several of an animation or a TIFF of many pages.
+
+    Args:
+        data: as `decode_image` takes.
+        what: how messages call it.
+        max_pixels: most pixels of all frames together; by default `pixel_limit()`.
+
+    Returns:
+        The frames in their order, mode RGB.
+
+    Raises:
+        DataError: as `decode_image`, of any frame.
+    """
+    limit = pixel_limit() if max_pixels is None else max_pixels
+    frames: list[Image.Image] = []
+
+    def collect(picture: Image.Image) -> Image.Image:
+        count = getattr(picture, "n_frames", 1)
+        if count * picture.width * picture.height > limit:
+            size = f"of {count} frames of {picture.width} x {picture.height} pixels"
+            raise DataError(_too_large("the sequence", f" {size} has", limit))
+        try:
+            frames.extend(to_rgb(frame) for frame in ImageSequence.Iterator(picture))
+        except (OSError, SyntaxError) as error:
+            raise DataError(f"frame {len(frames) + 1} is damaged or truncated ({_first_line(error)})") from error
+        return frames[0]
+
+    _decode(io.BytesIO(data), what, max_pixels, collect)
+    return frames
 
 
 def decode_rgb(stream: IO[bytes], what: str, max_pixels: int | None = None) -> Image.Image:

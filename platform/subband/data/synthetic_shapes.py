@@ -1,6 +1,6 @@
 """``synthetic-shapes:``: the embedded dataset for classification, drawn when it is read, the same everywhere for the same seed.
 
-    synthetic-shapes:?seed=0&classes=10&train=2000&validation=200&test=500&size=64&difficulty=0.4
+    synthetic-shapes:?seed=0&classes=10&train=3000&validation=300&test=500&size=64&difficulty=0.4
 
 One flat shape of any colour, place, size and angle on a cloudy background with noise, specks and lines; its form is the class, and
 nothing else tells it. Every class is as frequent as any other. Every picture comes from its own random streams, as those of
@@ -29,7 +29,7 @@ from subband.errors import DataError
 SHAPES_VERSION = 1
 
 DIFFICULTY = 0.4
-_DEFAULTS = {"seed": 0, "classes": 10, "train": 2000, "validation": 200, "test": 500, "size": 64}
+_DEFAULTS = {"seed": 0, "classes": 10, "train": 3000, "validation": 300, "test": 500, "size": 64}
 _RANGES = {
     "seed": (0, 2**32 - 1),
     "classes": (2, len(SHAPES)),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from subband.data.coco import is_coco_folder, open_coco
 from subband.data.image_folder import open_image_folder
+from subband.data.moving_mnist import open_moving_digits, open_moving_mnist
 from subband.data.mvtec import open_mvtec
 from subband.data.pairs import is_pairs_folder, open_pairs
 from subband.data.plain import open_plain
@@ -27,6 +28,8 @@ SCHEMES: dict[str, Callable[[str, Mapping[str, str]], Dataset]] = {
     "synthetic-surface": open_synthetic_surface,
     "pairs": open_pairs,
     "images": open_plain,
+    "moving-mnist": open_moving_mnist,
+    "moving-digits": open_moving_digits,
     "synthetic-coco": open_synthetic_coco,
     "coco": open_coco,
     "synthetic-shapes": open_synthetic_shapes,
@@ -40,10 +43,10 @@ def open_dataset(uri: str) -> Dataset:
 
     Args:
         uri: ``synthetic:``, ``mvtec:PATH`` or ``visa:PATH``, for segmentation ``synthetic-surface:`` or
-            ``pairs:PATH``, for predictions alone ``images:PATH``, for classification ``synthetic-shapes:``,
-            ``imagefolder:PATH`` or ``timm:NAME``, for object detection ``synthetic-coco:`` or ``coco:PATH``,
-            and options after ``?``. A relative path is resolved
-            against the current folder; the dataset's own ``uri`` is absolute. Nothing is decoded or drawn yet.
+            ``pairs:PATH``, for classification ``synthetic-shapes:``, ``imagefolder:PATH`` or ``timm:NAME``, for object detection
+            ``synthetic-coco:`` or ``coco:PATH``, for video prediction ``moving-digits:`` or ``moving-mnist:PATH``, for predictions
+            alone ``images:PATH``, and options after ``?``. A relative path is resolved against the current folder; the dataset's
+            own ``uri`` is absolute. Nothing is decoded or drawn yet, but that digits to be moved are read.
 
     Returns:
         The dataset; its categories are read when they are asked for.

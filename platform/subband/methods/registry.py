@@ -20,6 +20,7 @@ _METHODS = {
     "wepadim": "subband.methods.wepadim:WEPADIM",
     "wsfvit": "subband.methods.wsfvit.classification:WSFVIT",
     "wpformer": "subband.methods.wpformer.method:WPFORMER",
+    "wsfvit-video": "subband.methods.wsfvit_video.method:WSFVIT_VIDEO",
     "wsfvit-detection": "subband.methods.wsfvit_detection.method:WSFVIT_DETECTION",
 }
 

@@ -20,6 +20,7 @@ __all__ = [
     "Batch",
     "Draw",
     "Examples",
+    "Scheduling",
     "Settling",
     "Step",
     "TrainedMethod",
@@ -155,6 +156,24 @@ class TrainedMethod(Method, Protocol):
             params: of the training.
             model: with the chosen weights.
             about: what a reader must know of the training; plain JSON values.
+        """
+        ...
+
+
+@runtime_checkable
+class Scheduling(Protocol):
+    """A trained method whose schedule counts updates, or moves more than the learning rate: momentum, for instance."""
+
+    def scheduled(self, params: Any, update: int, updates: int) -> Mapping[str, Any]:
+        """Entries of the optimiser's parameter groups for one update, by name.
+
+        Args:
+            params: of the training.
+            update: from 0, counted over the whole training.
+            updates: of the whole training.
+
+        Returns:
+            For instance ``{"lr": 1e-3, "betas": (0.9, 0.999)}``; ``lr`` takes the place of what `rate` gives.
         """
         ...
 

@@ -47,6 +47,19 @@ _SEGMENTATION: Mapping[str, Objective] = {
     "iou": Objective("max", "", "intersection over union at 0.5, mean over pictures"),
     "dice": Objective("max", "", "Dice coefficient at 0.5, mean over pictures"),
 }
+_VIDEO: Mapping[str, Objective] = {
+    "skill": Objective(
+        "max", "", "1 - frame_mse / copy_last_mse: 0 is as good as repeating the last frame, 1 is perfect"
+    ),
+    "frame_mse": Objective("min", "a frame", "squared errors summed over a frame's pixels, mean over frames"),
+    "copy_last_mse": Objective("min", "a frame", "frame_mse of repeating the last frame that was seen"),
+    "frame_mae": Objective("min", "a frame", "absolute errors summed over a frame's pixels, mean over frames"),
+    "ssim": Objective("max", "", "structural similarity of frames"),
+    "psnr": Objective("max", "dB", "peak signal-to-noise ratio of frames"),
+    "psnr_wrapped": Objective(
+        "max", "dB", "inflated: the published code's ratio, from 8-bit differences and squares that wrap around"
+    ),
+}
 _CLASSIFICATION: Mapping[str, Objective] = {
     "top1": Objective("max", "", "share of the pictures whose most probable class is right"),
     "top5": Objective("max", "", "share of the pictures whose class is among the five most probable"),
@@ -61,6 +74,7 @@ _COSTS: Mapping[str, Objective] = {
 OBJECTIVES: Mapping[str, Objective] = {
     **{name: Objective("max", "", meaning) for name, meaning in _ACCURACY.items()},
     **_SEGMENTATION,
+    **_VIDEO,
     **_CLASSIFICATION,
     **_COSTS,
 }
@@ -68,6 +82,10 @@ METRICS = tuple(_ACCURACY)
 """Accuracy of anomaly detectors: maps and scores compared with labels and masks."""
 SEGMENTATION_METRICS = tuple(_SEGMENTATION)
 """Accuracy of segmenters: 8-bit maps compared with masks, picture by picture."""
+VIDEO_METRICS = tuple(_VIDEO)
+"""Accuracy of video prediction: predicted frames compared with those that followed."""
+CLASSIFICATION_METRICS = tuple(_CLASSIFICATION)
+"""Accuracy of classifiers: the most probable classes compared with labels."""
 COSTS = tuple(_COSTS)
 """What a detector takes to keep and to run; no label is needed to measure it."""
 

@@ -14,6 +14,7 @@ from subband.report.parallel import parallel_coordinates
 from subband.report.pareto import pareto_front
 from subband.report.records import non_dominated, regret, short_name
 from subband.report.table import ranking_table
+from subband.report.video import frame_errors, prediction_strips
 
 __all__ = [
     "Answer",
@@ -22,6 +23,7 @@ __all__ = [
     "champion_per_category",
     "confusion_matrix",
     "detection_gallery",
+    "frame_errors",
     "gallery",
     "importance",
     "learning_curves",
@@ -29,6 +31,7 @@ __all__ = [
     "parallel_coordinates",
     "param_importances",
     "pareto_front",
+    "prediction_strips",
     "ranking_table",
     "regret",
     "roc_and_pro_curves",

@@ -39,7 +39,7 @@ def cam_rows(
     title: str = "",
     caption: str = "",
 ) -> Figure:
-    """Draw each picture and, half and half over what each model saw of it, the model's heat map.
+    """Draw each picture and, half and half over what each model saw of it in grey, the model's heat map.
 
     Args:
         pictures: whole, uint8 (H, W, 3).
@@ -67,7 +67,8 @@ def cam_rows(
         axes[0].set_title(textwrap.fill(name[-48:], 26), size=style.SMALL, color=style.INK)
         for each, model, answer in zip(axes[1:], models, answers, strict=True):
             heat = colours(answer.heat)[..., :3]
-            each.imshow(0.5 * answer.seen / 255 + 0.5 * heat)
+            grey = answer.seen.mean(axis=2, keepdims=True) / 255  # so that all colour is the map's
+            each.imshow(0.5 * grey + 0.5 * heat)
             said = f"{textwrap.shorten(answer.answer, 20, placeholder='…')} {answer.probability:.0%}"
             each.set_title(f"{model}\n{said}" if row == 0 else said, size=style.SMALL, color=style.INK)
         for each in axes:

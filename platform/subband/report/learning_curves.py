@@ -1,4 +1,4 @@
-"""Learning curves of one training: loss and learning rate, and the validation's metrics, over the epochs."""
+"""Learning curves of one training: loss and learning rate, and the validation's metrics, over the epochs, a panel a unit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from subband.errors import ParamsError
+from subband.metrics import OBJECTIVES
 from subband.report import style
 
 
@@ -32,11 +33,12 @@ def learning_curves(
     """
     if not history:
         raise ParamsError("a training without an epoch has no learning curves")
-    figure = style.new_figure(9.0, 3.8)
+    units = list(dict.fromkeys(_unit(name) for name in metrics)) or [""]
+    figure = style.new_figure(4.5 * (1 + len(units)), 3.8)
     style.headline(figure, title)
     if caption:
         style.caption(figure, caption)
-    losses, scores = figure.subplots(1, 2)
+    losses, *panels = figure.subplots(1, 1 + len(units))
     epochs = range(1, len(history) + 1)
     marker = "o" if len(history) < 30 else None
     losses.plot(epochs, [row["loss"] for row in history], color=style.BLUE, marker=marker, markersize=3)
@@ -53,16 +55,22 @@ def learning_curves(
         colour = style.SERIES[number % len(style.SERIES)]
         width = 2.2 if number == 0 else 1.2
         if points:
-            scores.plot(
+            panels[units.index(_unit(name))].plot(
                 *zip(*points, strict=True), color=colour, label=name, linewidth=width, marker=marker, markersize=3
             )
-    scores.set(xlabel="epoch", ylabel="on the validation examples")
-    style.tidy(scores)
-    for axes in (losses, scores):
+    for unit, axes in zip(units, panels, strict=True):
+        axes.set(xlabel="epoch", ylabel="on the validation examples" + (f" ({unit})" if unit else ""))
+        style.tidy(axes)
+        if best_epoch is not None:
+            axes.axvline(best_epoch, color=style.INK, linewidth=0.8, linestyle="dashed")
+            axes.set_title(f"kept: epoch {best_epoch} (dashed)", loc="right", size=style.SMALL, color=style.INK)
+        if axes.has_data():
+            axes.legend(fontsize=style.SMALL, frameon=False)
+    for axes in (losses, *panels):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if best_epoch is not None:
-        scores.axvline(best_epoch, color=style.INK, linewidth=0.8, linestyle="dashed")
-        scores.set_title(f"kept: epoch {best_epoch} (dashed)", loc="right", size=style.SMALL, color=style.INK)
-    if scores.has_data():
-        scores.legend(fontsize=style.SMALL, frameon=False)
     return figure
+
+
+def _unit(metric: str) -> str:
+    """What a metric is measured in; empty for shares, and for what the platform does not know."""
+    return OBJECTIVES[metric].unit if metric in OBJECTIVES else ""

@@ -1,6 +1,6 @@
-"""The MLflow ``python_function`` flavour of a saved detector: plain files, opened by ``subband.load``, nothing pickled.
+"""The MLflow ``python_function`` flavour of a saved model: plain files, opened by ``subband.load``, nothing pickled.
 
-MLflow imports this module by name (the model's ``loader_module``) and calls :func:`_load_pyfunc` with the detector's
+MLflow imports this module by name (the model's ``loader_module``) and calls :func:`_load_pyfunc` with the model's
 folder.
 """
 
@@ -37,55 +37,93 @@ def import_dotted(path: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> DetectorModel:
+def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> PlatformModel:
     """MLflow's entry point.
 
     Args:
-        path: the detector's folder.
+        path: the model's folder.
         model_config: ``{"loader": dotted path}``.
     """
     loader = import_dotted((model_config or {}).get("loader", DEFAULT_LOADER))
-    return DetectorModel(loader(Path(path)))
+    return PlatformModel(loader(Path(path)))
 
 
-class DetectorModel:
+class PlatformModel:
     """What ``mlflow.pyfunc.load_model`` gives.
 
     Args:
-        detector: its ``predict(images)`` takes a list of H x W x 3 uint8 arrays or PIL images, and gives an object with
-            ``scores`` (N), ``decisions`` (N, true for a defect) and ``maps`` (N x H x W).
+        model: its ``predict(images)`` takes a list of H x W x 3 uint8 arrays or PIL images. What it gives depends on the model's
+            ``task``; without one it is a detector, which gives an object with ``scores`` (N), ``decisions`` (N, true for a defect)
+            and ``maps`` (N x H x W).
     """
 
-    def __init__(self, detector: Any) -> None:
-        self.detector = detector
+    def __init__(self, model: Any) -> None:
+        self.model = model
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """Score images.
+        """Answer for images.
 
         Args:
             model_input: a uint8 array N x H x W x 3 (or one H x W x 3), a list of such images or PIL images, or a
-                pandas DataFrame (or Series) whose one column holds paths of image files or their encoded bytes.
-            params: ``{"maps": True}`` adds the column ``map`` with one float32 H x W anomaly map a row.
+                pandas DataFrame (or Series) whose one column holds paths of image files or their encoded bytes. To a video
+                predictor these are the frames of one sequence.
+            params: ``{"maps": True}`` adds a detector's column ``map`` with one float32 H x W anomaly map a row, and an object
+                detector's column ``masks``.
 
         Returns:
-            One row an image: ``score`` (float, higher is worse) and ``defective`` (bool).
+            One row an image. Of a detector or segmenter: ``score`` (float, higher is worse) and ``defective`` (bool). Of a
+            classifier: ``label`` and ``probability``. Of an object detector: lists ``labels``, ``scores`` and ``boxes``. Of a video
+            predictor one row a predicted frame: ``frame``, float32 H x W in [0, 1].
 
         Raises:
             ModelError: the input has another form, or an image cannot be read; the message names it.
         """
         images = as_images(model_input)
-        result = self.detector.predict(images)
-        columns: dict[str, Any] = {
-            "score": np.asarray(result.scores, dtype=np.float64),
-            "defective": np.asarray(result.decisions, dtype=bool),
-        }
-        if (params or {}).get("maps"):
-            columns["map"] = [np.asarray(anomaly_map, dtype=np.float32) for anomaly_map in result.maps]
-        return pd.DataFrame(columns)
+        columns = _COLUMNS.get(getattr(self.model, "task", ""), _of_detector)
+        return pd.DataFrame(columns(self.model, images, bool((params or {}).get("maps"))))
+
+
+def _of_detector(model: Any, images: list[Any], maps: bool) -> dict[str, Any]:
+    result = model.predict(images)
+    columns: dict[str, Any] = {
+        "score": np.asarray(result.scores, dtype=np.float64),
+        "defective": np.asarray(result.decisions, dtype=bool),
+    }
+    if maps:
+        columns["map"] = [np.asarray(anomaly_map, dtype=np.float32) for anomaly_map in result.maps]
+    return columns
+
+
+def _of_classifier(model: Any, images: list[Any], maps: bool) -> dict[str, Any]:
+    guesses = [top[0] for top in model.predict(images, top=1)]
+    return {"label": [guess.label for guess in guesses], "probability": [guess.probability for guess in guesses]}
+
+
+def _of_object_detector(model: Any, images: list[Any], maps: bool) -> dict[str, Any]:
+    found = model.predict(images)
+    columns: dict[str, Any] = {
+        "labels": [[model.classes[label] for label in each.labels] for each in found],
+        "scores": [each.scores.tolist() for each in found],
+        "boxes": [each.boxes.tolist() for each in found],
+    }
+    if maps:
+        columns["masks"] = [each.masks for each in found]
+    return columns
+
+
+def _of_video_predictor(model: Any, images: list[Any], maps: bool) -> dict[str, Any]:
+    return {"frame": list(model.predict([Image.fromarray(np.asarray(image)) for image in images]))}
+
+
+_COLUMNS: Mapping[str, Callable[[Any, list[Any], bool], dict[str, Any]]] = {
+    "classification": _of_classifier,
+    "object detection": _of_object_detector,
+    "video prediction": _of_video_predictor,
+}
 
 
 def as_images(model_input: Any) -> list[Any]:
-    """The images of any input that :meth:`DetectorModel.predict` takes, as arrays or PIL images."""
+    """The images of any input that :meth:`PlatformModel.predict` takes, as arrays or PIL images."""
     if isinstance(model_input, pd.DataFrame):
         if model_input.shape[1] != 1:
             names = ", ".join(map(str, model_input.columns))

@@ -7,6 +7,7 @@ the saved detector's own files unchanged; see :mod:`subband.tracking.pyfunc`.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -28,6 +29,9 @@ ALIAS = "champion"
 DIGEST_TAG = "detector_sha256"
 DATA_TAG = "data"
 DEFAULT_EXPERIMENT = "champions"
+
+_SCORED = (None, "anomaly detection", "segmentation")
+"""Tasks whose answers are a score and a decision a picture; a model that tells none is a detector."""
 
 _LOADER_MODULE = "subband.tracking.pyfunc"
 # What a detector needs at prediction time; ours is not listed because it comes from a checkout.
@@ -250,8 +254,9 @@ def _save_package(package: Path, model_dir: Path, loader: str, model_id: str, ru
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     # No input schema: MLflow would then accept only one of arrays and tables.
+    scored = Schema([ColSpec(DataType.double, "score"), ColSpec(DataType.boolean, "defective")])
     signature = ModelSignature(
-        outputs=Schema([ColSpec(DataType.double, "score"), ColSpec(DataType.boolean, "defective")]),
+        outputs=scored if _task(model_dir) in _SCORED else None,
         params=ParamSchema([ParamSpec("maps", DataType.boolean, False)]),
     )
     mlflow.pyfunc.save_model(
@@ -262,6 +267,11 @@ def _save_package(package: Path, model_dir: Path, loader: str, model_id: str, ru
         model_config={"loader": loader},
         pip_requirements=_requirements(),  # else MLflow loads the model in another process to guess them
     )
+
+
+def _task(model_dir: Path) -> str | None:
+    description = model_dir / "model.json"
+    return json.loads(description.read_text(encoding="utf-8")).get("task") if description.is_file() else None
 
 
 def _requirements() -> list[str]:

@@ -28,7 +28,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from subband.errors import ParamsError
-from subband.methods.trained import Draw, Examples, Step, TrainedMethod, TrainingSet
+from subband.methods.trained import Draw, Examples, Scheduling, Step, TrainedMethod, TrainingSet
 from subband.methods.training_params import TrainingParams
 from subband.nn.sync_batch_norm import synchronised
 from subband.training.order import Place, check_division, loader, micro_batches, to_device
@@ -225,9 +225,10 @@ class Training:
         half, taken = params.precision == "float16", 0
         prepared = iter(loader(self.data.train, batches, place))
         for update in range(updates):
-            rate = self.method.rate(params, epoch + update / updates)
+            scheduled = self._scheduled(epoch, update, updates)
+            rate = scheduled["lr"]
             for group in self._optimizer.param_groups:
-                group["lr"] = rate * group.get("lr_scale", 1.0)
+                group.update({**scheduled, "lr": rate * group.get("lr_scale", 1.0)})
             self._optimizer.zero_grad(set_to_none=True)
             for micro in range(params.accumulation):
                 batch = to_device(next(prepared), place.device)
@@ -262,6 +263,14 @@ class Training:
                 "bfloat16 or float32 (precision), or a lower lr, may help"
             )
         return {"loss": total / updates, "learning_rate": rate, "gradient_norm": norms / taken}, None
+
+    def _scheduled(self, epoch: int, update: int, updates: int) -> dict[str, Any]:
+        """Entries of the optimiser's groups for an update of an epoch of so many; functions of it alone, so none is saved."""
+        params = self.params
+        values: dict[str, Any] = {"lr": self.method.rate(params, epoch + update / updates)}
+        if isinstance(self.method, Scheduling):
+            values |= self.method.scheduled(params, epoch * updates + update, params.epochs * updates)
+        return values
 
     def _mean_over_workers(self, value: Tensor) -> float:
         if self.place.world > 1:

@@ -37,7 +37,7 @@ SWITCH = 0.5  # share of the mixed batches that CutMix takes, as published
 
 
 class WSFViTMethod:
-    """WSF-ViT (published without a paper's name in its repository) as a classifier; see `TrainedMethod` for the life cycle.
+    """WSF-ViT as a classifier; see `TrainedMethod` for the life cycle.
 
     Attributes:
         recipes: presets by name; see the module of that name.
@@ -56,13 +56,17 @@ class WSFViTMethod:
         Raises:
             DataError: the dataset has no class labels.
             ParamsError: the params say another number.
+            ModelError: the weights' file is of another variant or has other classes; told here, before workers start.
         """
         classes = class_data(dataset).classes
         if params.num_classes not in (0, len(classes)):
             raise ParamsError(
                 f"{NAME}.num_classes: {dataset.uri} has {len(classes)} classes, the params say {params.num_classes}; leave it out"
             )
-        return params.model_copy(update={"num_classes": len(classes)})
+        found = params.model_copy(update={"num_classes": len(classes)})
+        if not found.weights.startswith("random:"):
+            make_network(found)
+        return found
 
     def examples(self, params: WSFViTParams, dataset: Dataset) -> TrainingSet:
         """Pictures with labels, through timm's transforms.
@@ -104,7 +108,8 @@ class WSFViTMethod:
         """Cosine that is counted from the first epoch, of which the warm-up replaces the beginning; one step an epoch."""
         epoch = math.floor(at)
         if epoch < params.warmup_epochs:
-            return params.warmup_lr + epoch * (params.lr - params.warmup_lr) / params.warmup_epochs
+            start = min(params.warmup_lr, params.lr)
+            return start + epoch * (params.lr - start) / params.warmup_epochs
         cosine = (1 + math.cos(math.pi * epoch / params.epochs)) / 2
         return params.min_lr + (params.lr - params.min_lr) * cosine
 

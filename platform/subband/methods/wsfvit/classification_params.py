@@ -110,7 +110,9 @@ class WSFViTParams(TrainingParams):
         0.05, ge=0, allow_inf_nan=False, description="Of AdamW; not of biases, norms and position bias tables."
     )
     warmup_epochs: int = Field(5, ge=0, description="Epochs in which the rate grows linearly, inside the schedule.")
-    warmup_lr: float = Field(1e-6, ge=0, allow_inf_nan=False, description="Rate of the first of them.")
+    warmup_lr: float = Field(
+        1e-6, ge=0, allow_inf_nan=False, description="Rate of the first of them, or lr where that is lower."
+    )
     min_lr: float = Field(1e-5, ge=0, allow_inf_nan=False, description="Rate that the cosine ends at.")
     mixup: float = Field(
         0.5, ge=0, allow_inf_nan=False, description="Alpha of Mixup; 0 leaves it out; by default as published."
@@ -196,9 +198,9 @@ class WSFViTParams(TrainingParams):
             raise ParamsError(
                 f"the warm-up of {self.warmup_epochs} epochs (warmup_epochs) leaves none of {self.epochs} for the cosine"
             )
-        if self.min_lr > self.lr or self.warmup_lr > self.lr:
+        if self.min_lr > self.lr:
             raise ParamsError(
-                f"min_lr {self.min_lr:g} and warmup_lr {self.warmup_lr:g} lie below lr {self.lr:g}, or equal it"
+                f"min_lr {self.min_lr:g}, where the cosine ends, lies above lr {self.lr:g}, where it begins"
             )
         if self.mixing and self.batch // self.accumulation % 2:
             raise ParamsError(

@@ -62,7 +62,7 @@ SMALL = {
     "weights": "random:0",
     "image_size": 64,
     "crop_pct": 1.0,
-    "epochs": 36,
+    "epochs": 24,
     "batch": 32,
     "lr": 2e-3,
     "warmup_epochs": 2,
@@ -72,9 +72,9 @@ SMALL = {
     "cutmix": 0.0,
     "smoothing": 0.1,
     "randaugment": 0.0,
-    "colour_jitter": 0.3,
+    "colour_jitter": 0.2,
     "erasing": 0.0,
-    "crop_scale": 0.5,
+    "crop_scale": 0.7,
 }
 
 # Seconds: goes through every step and learns next to nothing.

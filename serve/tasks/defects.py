@@ -1,0 +1,111 @@
+"""Answers of detectors and segmenters: scores, decisions, and maps of where the defect is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import quote
+
+import numpy as np
+from fastapi import Response
+from PIL.Image import Image
+from pydantic import BaseModel
+
+from serve.answers import Answer, FileAnswer, FormAnswer, Frame, ImageSize, MapValues, PictureAnswer, PredictOptions
+from serve.asked import Asked, gathered
+from serve.heatmap import colour_scale, inspected_box, mask_png, overlay_png
+from serve.models import Loaded
+from subband.data import Preprocess
+from subband.errors import ParamsError
+from subband.methods import Calibration, Detector
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A decoded picture; its pixels are kept only where the answer shows them."""
+
+    image_3SS: np.ndarray
+    width: int
+    height: int
+    picture: Image | None
+
+
+async def defects(asked: Asked) -> Response | BaseModel:
+    """Scores and decisions of every picture, or one picture's map as PNG."""
+    asked.check_options({"threshold", "fpr", "map"})
+    options, detector = asked.options, cast("Detector", asked.loaded.model)
+    as_png = asked.as_png or options.map == "mask"
+    if as_png:
+        asked.check_one_picture()
+    calibration = _calibration(detector.calibration, options)
+    segments = detector.task == "segmentation"
+    if options.map == "mask" and not segments:
+        name = asked.loaded.entry.name
+        raise ParamsError(f"{name} gives anomaly scores, which make no mask; ask for map=png or map=values")
+
+    def prepare(picture: Image) -> _Prepared:
+        image_3SS = detector.preprocess.image(picture).transpose(2, 0, 1)
+        return _Prepared(image_3SS, picture.width, picture.height, picture if as_png else None)
+
+    prepared = await asked.decoded(prepare)
+    results = await gathered(*(asked.batcher.score(detector, each.image_3SS) for each in prepared))
+    answers = [
+        _picture_answer(each, detector.preprocess, calibration, score, map_SS if options.map == "values" else None)
+        for each, (map_SS, score) in zip(prepared, results, strict=True)
+    ]
+    if segments:
+        areas = [float((map_SS > calibration.threshold).mean()) for map_SS, _ in results]
+        answers = [each.model_copy(update={"defective_area": area}) for each, area in zip(answers, areas, strict=True)]
+    if as_png and (picture := prepared[0].picture) is not None:
+        map_SS, box = results[0][0], answers[0].frame.box
+        if options.map == "mask":
+            png = await asked.elsewhere(mask_png, picture.size, map_SS, box, calibration.threshold)
+        else:
+            scale = colour_scale(detector.calibration, calibration.threshold, map_SS)
+            png = await asked.elsewhere(overlay_png, picture, map_SS, box, scale)
+        return Response(png, media_type="image/png", headers=_headers(asked.loaded, answers[0]))
+    if asked.uploads[0].file is None:
+        return Answer.model_construct(**asked.head(), **dict(answers[0]))
+    files = [
+        FileAnswer.model_construct(file=upload.file, **dict(answer))
+        for upload, answer in zip(asked.uploads, answers, strict=True)
+    ]
+    return FormAnswer.model_construct(**asked.head(), predictions=files)
+
+
+def _calibration(calibration: Calibration, options: PredictOptions) -> Calibration:
+    if options.threshold is not None and options.fpr is not None:
+        raise ParamsError("give threshold or fpr, not both: each of them decides alone")
+    if options.threshold is not None:
+        return calibration.with_threshold(options.threshold, "given in the request")
+    if options.fpr is not None:
+        return calibration.with_fpr(options.fpr)
+    return calibration
+
+
+def _picture_answer(
+    prepared: _Prepared, preprocess: Preprocess, calibration: Calibration, score: float, map_SS: np.ndarray | None
+) -> PictureAnswer:
+    return PictureAnswer(
+        score=score,
+        threshold=calibration.threshold,
+        defective=score > calibration.threshold,
+        rule=calibration.rule,
+        image_size=ImageSize(width=prepared.width, height=prepared.height),
+        frame=Frame(size=preprocess.image_size, box=inspected_box(preprocess, prepared.width, prepared.height)),
+        defective_area=None,
+        map=None if map_SS is None else MapValues.of(map_SS),
+    )
+
+
+def _headers(loaded: Loaded, answer: PictureAnswer) -> dict[str, str]:
+    """The decision beside a PNG; names and rules are percent-encoded where they are not ASCII."""
+    return {
+        "Subband-Name": quote(loaded.entry.name, safe=" "),
+        "Subband-Version": quote(loaded.entry.version),
+        "Subband-Method": loaded.model.method,
+        "Subband-Score": repr(answer.score),
+        "Subband-Threshold": repr(answer.threshold),
+        "Subband-Defective": "true" if answer.defective else "false",
+        "Subband-Rule": quote(answer.rule, safe=" ,;:()=%"),
+    }

@@ -1,0 +1,48 @@
+"""Answers of video predictors: the frames that follow those that were posted."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from fastapi import Response
+from PIL import Image
+from pydantic import BaseModel
+
+from serve.answers import FramesAnswer, MapValues, png_text
+from serve.asked import Asked
+from subband.data import decode_frames
+from subband.errors import SubbandError
+
+
+async def video(asked: Asked) -> Response | BaseModel:
+    """The predicted frames as PNG files in JSON, as numbers, or side by side in one PNG.
+
+    The frames that were seen come as the files of a form, oldest first, or as one picture of many frames (GIF, TIFF, WebP, APNG).
+    """
+    asked.check_options({"map"})
+    model: Any = asked.loaded.model
+    frames = await asked.decoded_by(lambda upload: decode_frames(upload.data, upload.what, asked.max_pixels))
+    seen = [frame for part in frames for frame in part]
+
+    def predict(sequences: list[list[Image.Image]]) -> list[Any]:
+        answers: list[Any] = []
+        for sequence in sequences:
+            try:
+                answers.append(model.predict(sequence))
+            except SubbandError as error:  # of this sequence alone
+                answers.append(error)
+        return answers
+
+    (predicted_TSS,) = await asked.answers(model, predict, [seen])
+    pixels = np.rint(255 * predicted_TSS).astype(np.uint8)
+    if asked.as_png:
+        strip = io.BytesIO()
+        Image.fromarray(np.concatenate(pixels, axis=1)).save(strip, "PNG")
+        return Response(strip.getvalue(), media_type="image/png")
+    return FramesAnswer(
+        **asked.head(),
+        frames=[] if asked.options.map == "values" else [png_text(Image.fromarray(frame)) for frame in pixels],
+        values=MapValues.of(predicted_TSS) if asked.options.map == "values" else None,
+    )

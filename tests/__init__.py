@@ -1,0 +1,1 @@
+"""Tests; a package, so that fixtures of a whole folder end with it."""
