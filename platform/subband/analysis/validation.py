@@ -299,6 +299,8 @@ def _read_real(path: Path, pictures: LabelledPictures) -> list[list[int]]:
         raise DataError(f"ReaL labels {path} cannot be read: {error}") from error
     if isinstance(content, list):
         content = {f"ILSVRC2012_val_{number:08d}": labels for number, labels in enumerate(content, 1)}
+    if not isinstance(content, dict):
+        raise DataError(f"ReaL labels {path} are neither a list of lists nor lists by file name")
     by_stem = {Path(name).stem: labels for name, labels in content.items()}
     stems = [Path(pictures.name(index)).stem for index in range(len(pictures))]
     if missing := [stem for stem in stems if stem not in by_stem]:
