@@ -1,10 +1,10 @@
 """The published settings as named presets, and small ones for the embedded data.
 
-Source of the published ones: the detection configurations released with WSF-ViT (specification 11). Their results on COCO val2017
-stand beside them; none was measured again here. All start from weights of the classifier at 224 pixels, which were not released:
-give ``weights`` the checkpoint of a training of yours. The number of GPUs is not stated; 16 pictures an update is Swin's setting.
-The published runs ask for half precision for Mask R-CNN T and for the cascades T and M, not for S; here ``precision`` says so, float32 by
-default.
+Source of the published ones: the detection configurations released with WSF-ViT (specification 11). Their results on COCO
+val2017 stand beside them; none was measured again here. All start from weights of the classifier at 224 pixels, which were not
+released: give ``weights`` the checkpoint of a training of yours. The number of GPUs is not stated; 16 pictures an update is
+Swin's setting. The published runs ask for half precision for Mask R-CNN T and for the cascades T and M, not for S; here
+``precision`` says so, float32 by default.
 """
 
 from __future__ import annotations
