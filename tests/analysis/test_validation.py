@@ -59,10 +59,11 @@ def test_figures_are_those_of_the_model_picture_by_picture(model: Path, tmp_path
 
 def test_crop_size_and_split_are_what_was_asked_for(model: Path, tmp_path: Path) -> None:
     options = {"image_size": 64, "crop_pct": 1.0, "crop_mode": "squash", "interpolation": "bilinear"}
-    found, folder, _ = validated(tmp_path / "results", model=model, split="validation", **options)
+    levels = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
+    found, folder, _ = validated(tmp_path / "results", model=model, split="validation", **options, **levels)
     assert {name: found[name] for name in options} == options
     assert found["pictures"] == 4
-    framing = Framing(64, 1.0, "squash", "bilinear")
+    framing = Framing(64, 1.0, "squash", "bilinear", **levels)
     classifier, pictures = load(model), open_dataset(DATA).split("validation")
     images = torch.stack([framing.transform()(pictures.image(i).open()) for i in range(4)])
     with torch.inference_mode():
@@ -166,6 +167,7 @@ def test_what_cannot_be_validated(model: Path, tmp_path: Path) -> None:
         ({"classes": "disc,disc"}, ParamsError, "give two different names or more"),
         ({"image_size": 33}, DataError, "33 x 33 pixels cannot be divided into windows of 1: .*nearest: 32 or 64"),
         ({"channel_heads": "1-1-1-1"}, ParamsError, "channel_heads are for a published file"),
+        ({"std": (0.1, 0.0, 0.1)}, ParamsError, "each must be above 0"),
         ({"model": tmp_path / "none"}, ModelError, "holds no saved model"),
     ):
         with pytest.raises(error, match=message):

@@ -49,6 +49,12 @@ class ValidationSettings(AnalysisSettings):
     )
     crop_mode: CropMode | None = Field(None, description="center, squash or border; by default as trained.")
     interpolation: Interpolation | None = Field(None, description="Of the resize; by default as trained.")
+    mean: tuple[float, float, float] | None = Field(
+        None, description="Of red, green and blue levels in [0, 1], which is taken off; by default as trained."
+    )
+    std: tuple[float, float, float] | None = Field(
+        None, description="Standard deviations that they are then divided by, above 0; by default as trained."
+    )
     classes: str | None = Field(
         None,
         description="Only pictures of these classes are looked at, and told apart among these alone: names with commas between, or "
@@ -164,12 +170,18 @@ def classifier_of(settings: ValidationSettings) -> Any:
 
 
 def framed(trained: Framing, settings: ValidationSettings) -> Framing:
-    """How pictures are framed: as trained, but for what the settings say."""
+    """How pictures are framed: as trained, but for what the settings say.
+
+    Raises:
+        ParamsError: a standard deviation that is not above 0.
+    """
     changes = {
         name: value
-        for name in ("crop_pct", "crop_mode", "interpolation")
+        for name in ("crop_pct", "crop_mode", "interpolation", "mean", "std")
         if (value := getattr(settings, name)) is not None
     }
+    if settings.std is not None and min(settings.std) <= 0:
+        raise ParamsError(f"std {settings.std}: levels are divided by these, so that each must be above 0")
     if settings.image_size is not None:
         changes["size"] = settings.image_size
     return dataclasses.replace(trained, **changes)
