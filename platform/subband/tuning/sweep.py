@@ -80,7 +80,7 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
         elif not result.interrupted:
             result.problems.append(_why_nothing(plan, result))
         # A person who interrupts waits no minute for a server; neither does a sweep that it never answered.
-        sweep_log.flush(timeout=10 if result.interrupted or sweep_log.run_id is None else 60)
+        sweep_log.flush(timeout=30 if result.interrupted or sweep_log.run_id is None else 60)
         result.comparison_url = sweep_log.comparison_url()
         sweep_log.close("killed" if result.interrupted else "finished")
     return result
