@@ -218,6 +218,18 @@ def test_platform_is_no_package_and_the_standard_librarys_stays_importable():
     assert not Path(done.stdout.split()[0]).is_relative_to(ROOT)
 
 
+@pytest.mark.parametrize("path", [path for path in CODE if path.name == "__init__.py"], ids=str)
+def test_no_exported_name_is_replaced_by_a_module_that_is_imported_later(path):
+    """Python binds a submodule to its package when it is first imported; a function of that name would be gone from then on."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)]
+    exported = {alias.asname or alias.name: node.module or "" for node in nodes for alias in node.names}
+    submodules = {file.stem for file in path.parent.glob("*.py")} | {each.name for each in path.parent.glob("*/")}
+    for name in exported.keys() & submodules:
+        assert exported[name].split(".")[-1] == name, (
+            f"{name} is exported, and a module of {path.parent} is named so too"
+        )
+
+
 def test_methods_need_neither_ray_nor_mlflow_nor_pytest():
     """Not even indirectly: a notebook with torch alone can fit and load."""
     code = (

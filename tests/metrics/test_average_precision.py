@@ -7,7 +7,7 @@ import pytest
 
 from subband.data.instances import Detections, Instances, box_of_mask, encode_mask
 from subband.errors import DataError, UndefinedMetricError
-from subband.metrics.average_precision import average_precision
+from subband.metrics.detection import average_precision
 
 SIDE = 200
 

@@ -26,7 +26,7 @@ from subband.methods.wsfvit_detection.detector import NAME, ObjectDetector, dete
 from subband.methods.wsfvit_detection.network import DetectionNetwork
 from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
 from subband.methods.wsfvit_detection.recipes import RECIPES
-from subband.metrics.average_precision import average_precision
+from subband.metrics.detection import average_precision
 
 WARM_UP_FROM, DROP = 1e-3, 0.1
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
