@@ -172,7 +172,14 @@ def test_the_page_of_the_interface_names_every_option(client):
     described = client.get("/openapi.json").json()
     assert client.get("/docs").status_code == 200
     operation = described["paths"]["/v1/models/{name}/predict"]["post"]
-    assert {parameter["name"] for parameter in operation["parameters"]} == {"name", "threshold", "fpr", "map"}
+    assert {parameter["name"] for parameter in operation["parameters"]} == {
+        "name",
+        "threshold",
+        "fpr",
+        "map",
+        "top",
+        "score",
+    }
     assert set(operation["requestBody"]["content"]) == {"image/*", "multipart/form-data"}
 
 
