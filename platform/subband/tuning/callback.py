@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial
 from ray.tune.stopper import Stopper
 
 from subband.trials import TrialRecord, append_record
+from subband.tuning.terminal import uninterrupted
 
 FAIL_FAST_AFTER = 3
 GRACE_SECONDS = 30.0
@@ -81,6 +82,10 @@ class TrialEnds(tune.Callback):
             **fields,
         )
         self._number += 1
+        with uninterrupted():
+            self._keep(record)
+
+    def _keep(self, record: TrialRecord) -> None:
         self.statuses.append(record.status)
         self._unwritten.append(record)
         try:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
+import threading
 import warnings
+from collections.abc import Iterator
+from types import FrameType
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -13,6 +17,32 @@ from rich.logging import RichHandler
 def interrupt(*_: object) -> None:
     """Signal handler: ends the job as Ctrl-C does."""
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C and SIGTERM back until the block is done: what belongs together is done whole or not at all.
+
+    Only in the main thread, in which alone Python runs signal handlers; elsewhere nothing needs to be held back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    before = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(handler := signal.getsignal(number))  # one that is ignored, or not Python's, stays as it is
+    }
+    for number in before:
+        signal.signal(number, lambda *told: came.append(told))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for came_number, frame in came[:1]:
+            before[signal.Signals(came_number)](came_number, frame)
 
 
 def log_to(console: Console) -> None:
