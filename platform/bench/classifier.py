@@ -2,7 +2,8 @@
 
 - `python platform/bench/classifier.py`                            T at 224 pixels
 - `python platform/bench/classifier.py --model wsfvit_p0_224 --repeats 3`   quicker
-- `python platform/bench/classifier.py --device cuda --batch 128`  also bfloat16 and compiled, images a second
+- `python platform/bench/classifier.py --device cuda --batch 128`  also images a second in bfloat16, eager and compiled, of timm's
+  models of like multiply-adds too (on a processor with `--peers NAME ...`)
 
 The plain form (`plain_wsfvit`) takes the wavelet bands by FFT, position biases by one-hot products, forms attention weights and
 copies maps back and forth. Logits and gradients of both must be equal; then both are timed in turn, and the ratio of medians
@@ -30,6 +31,13 @@ from torch import Tensor, nn  # noqa: E402
 
 import subband.methods.wsfvit  # noqa: E402, F401  # registers the models
 
+# timm's models nearest in multiply-adds at the same size (published, in 1e9): T has 4.6, S 7.5, M 12.4, B 17.0.
+PEERS = {
+    "wsfvit_t_224": ("swin_tiny_patch4_window7_224", "convnext_tiny", "davit_tiny", "maxvit_tiny_rw_224"),
+    "wsfvit_s_224": ("swin_small_patch4_window7_224", "convnext_small", "davit_small"),
+    "wsfvit_m_224": ("swin_base_patch4_window7_224", "convnext_base", "davit_base"),
+    "wsfvit_b_224": ("swin_base_patch4_window7_224", "convnext_base", "davit_base"),
+}
 AIM = 1.3
 TIMED = ("training step", "inference")
 EQUAL_LOGITS, EQUAL_GRADIENTS = 1e-6, 1e-5
@@ -42,6 +50,9 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--peers", nargs="*", help="timm models to stand beside; on a GPU by default those of like size"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
@@ -80,8 +91,14 @@ def main() -> int:
             f"  {name}: {found['fast']:.3f} s, plain {found['plain']:.3f} s: {found['ratio']:.2f} times as fast (aim {AIM}); "
             f"by the processor's own time {found['processor_ratio']:.2f}"
         )
-    if device.type == "cuda":
-        figures["images a second"] = _modes(network, images, labels, arguments.repeats)
+    default = PEERS.get(arguments.model, ()) if device.type == "cuda" else ()
+    peers = default if arguments.peers is None else arguments.peers
+    if peers or device.type == "cuda":
+        print(f"  images a second, {arguments.batch} at a time, channels last")
+        rates = {arguments.model: _rates(arguments.model, network, images, labels, arguments.repeats)}
+        for name in peers:
+            rates[name] = _rates(name, timm.create_model(name).to(device), images, labels, arguments.repeats)
+        figures["images a second"] = rates
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
     equal = logits <= EQUAL_LOGITS and gradients <= EQUAL_GRADIENTS
@@ -132,30 +149,34 @@ def _compare(
     return found
 
 
-def _modes(network: Any, images: Tensor, labels: Tensor, repeats: int) -> dict[str, float]:
-    """Images a second of training and inference in float32 and bfloat16, eager and compiled, channels last."""
+def _rates(name: str, network: nn.Module, images: Tensor, labels: Tensor, repeats: int) -> dict[str, float]:
+    """Images a second of training and inference; on a GPU in float32 and bfloat16, eager and compiled."""
     rates = {}
+    kind = images.device.type
     images = images.to(memory_format=torch.channels_last)
-    for words, forward in (("eager", network), ("compiled", torch.compile(network))):
-        for dtype in (torch.float32, torch.bfloat16):
+    network = network.to(memory_format=torch.channels_last)
+    forms = {"eager": network, "compiled": torch.compile(network)} if kind == "cuda" else {"eager": network}
+    for words, forward in forms.items():
+        for dtype in (torch.float32, torch.bfloat16) if kind == "cuda" else (torch.float32,):
 
             def train(forward: Any = forward, dtype: torch.dtype = dtype) -> None:
                 network.zero_grad(set_to_none=True)
-                with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+                with torch.autocast(kind, dtype, enabled=dtype != torch.float32):
                     loss = nn.functional.cross_entropy(forward(images), labels)
                 loss.backward()
 
             def infer(forward: Any = forward, dtype: torch.dtype = dtype) -> None:
-                with torch.inference_mode(), torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+                with torch.inference_mode(), torch.autocast(kind, dtype, enabled=dtype != torch.float32):
                     forward(images)
 
-            for kind, work in (("training", train), ("inference", infer)):
-                network.train(kind == "training")
-                name = f"{kind} {words} {str(dtype).removeprefix('torch.')}"
+            for doing, work in (("training", train), ("inference", infer)):
+                network.train(doing == "training")
                 _seconds(work, images.device)
                 seconds = statistics.median(_seconds(work, images.device) for _ in range(repeats))
-                rates[name] = len(images) / seconds
-                print(f"  {name}: {rates[name]:.1f} images a second")
+                mode = f"{doing} {words} {str(dtype).removeprefix('torch.')}"
+                rates[mode] = len(images) / seconds
+                print(f"    {name}: {mode} {rates[mode]:.1f}")
+    network.zero_grad(set_to_none=True)
     return rates
 
 

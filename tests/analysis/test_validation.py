@@ -153,6 +153,7 @@ def test_half_precision_and_processes_give_nearly_the_same(model: Path) -> None:
 
 
 def test_what_cannot_be_validated(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.bin").write_bytes(b"\xff\xfe")
     other = "synthetic-shapes:?classes=5&train=3&test=5&size=32"
     for settings, error, message in (
         ({"model": ""}, ParamsError, "give the classifier: its folder"),
@@ -164,6 +165,7 @@ def test_what_cannot_be_validated(model: Path, tmp_path: Path) -> None:
         ({"data": "synthetic:"}, DataError, "not pictures with class labels"),
         ({"split": "tset"}, DataError, "'tset' is not a split of this data; did you mean 'test'"),
         ({"classes": "disc,squar"}, ParamsError, "classes: 'squar' is not a class of .* did you mean 'square'"),
+        ({"classes": str(tmp_path / "names.bin")}, ParamsError, "names.bin cannot be read as text with a name a line"),
         ({"classes": "disc,disc"}, ParamsError, "give two different names or more"),
         ({"image_size": 33}, DataError, "33 x 33 pixels cannot be divided into windows of 1: .*nearest: 32 or 64"),
         ({"channel_heads": "1-1-1-1"}, ParamsError, "channel_heads are for a published file"),

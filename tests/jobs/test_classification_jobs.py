@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -41,3 +42,16 @@ def test_a_classifier_is_trained_validated_and_explained(tmp_path: Path) -> None
     status, output = explain.run(str(folder / "modell"), "--data", data)
     assert status == 1
     assert "is neither a saved model, nor a checkpoint's file, nor a model of timm's" in output
+
+
+def test_models_are_counted_beside_the_published_figures(tmp_path: Path) -> None:
+    place = Place(tmp_path / "home", tmp_path, job=ROOT / "jobs" / "count_wsfvit.py")
+    status, output = place.run("--models", "wsfvit_p0_224", "--csv-file", str(tmp_path / "counts.csv"))
+    assert status == 0, output
+    with (tmp_path / "counts.csv").open() as handle:
+        (row,) = csv.DictReader(handle)
+    assert f"{int(row['parameters']):,}" in output
+    assert abs(float(row["difference_from_published_percent"])) < 1
+    status, output = place.run("--models", "wsfvit_q_224")
+    assert status == 1
+    assert "error: 'wsfvit_q_224' is not" in output

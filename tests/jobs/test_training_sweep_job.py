@@ -1,4 +1,4 @@
-"""`jobs/sweep_wpformer.py` as a person starts it."""
+"""Sweeps whose trials are trainings, as a person starts them."""
 
 from __future__ import annotations
 
@@ -31,3 +31,15 @@ def test_a_sweep_of_trainings_ends_with_a_model_that_is_registered(tmp_path: Pat
     status, output = place.run("--smoke", "--search", "pbt", "--channels", "16", "32")
     assert status == 1
     assert "channels cannot change" in output
+
+
+@pytest.mark.slow
+def test_a_sweep_of_classifiers_says_what_each_wavelet_gave(tmp_path: Path) -> None:
+    place = Place(tmp_path / "home", tmp_path, job=ROOT / "jobs" / "sweep_wsfvit.py")
+    status, output = place.run("--smoke", "--preset", "wavelets", "--name", "stems")
+    assert status == 0, output
+    assert "Trials ranked by top1 (selection: holdout)" in output
+    records = read_records(place.home / "runs" / "stems")
+    assert len({record.params["wavelet"] for record in records}) == len(records) > 1
+    champion = "models:/smoke-wsfvit-synthetic-shapes@champion"
+    assert subband.load(champion, f"sqlite:///{place.home / 'mlflow.db'}").classes == ("disc", "square", "triangle")

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from wpformer_subjects import awake, pictures, small_network, small_params
 
-from subband.errors import ModelError
+from subband.errors import ModelError, ParamsError
 from subband.methods import get_method, load
 from subband.methods.deployable import read_tensors
 from subband.methods.wpformer.segmenter import DEFAULT, WPFormerSegmenter
@@ -65,6 +65,8 @@ def test_pictures_of_any_size_are_decided_by_one_half():
     assert found.maps.shape == (3, 64, 64)
     assert model.predict(samples, threshold=float(found.scores.max())).decisions.sum() == 0
     assert model.predict([]).scores.shape == (0,)
+    with pytest.raises(ParamsError, match="give a single one in a list"):
+        model.predict(samples[0])
 
 
 def test_saved_and_loaded_it_gives_the_same_scores(tmp_path):

@@ -57,6 +57,9 @@ def test_the_most_probable_classes_come_first(classifier, pictures):
 def test_bad_pictures_are_told(classifier, tmp_path):
     with pytest.raises(ParamsError, match="no pictures were given"):
         classifier.predict([])
+    for single in (Image.new("RGB", (32, 32)), np.zeros((32, 32, 3), np.uint8)):
+        with pytest.raises(ParamsError, match=r"give a single one in a list, \[picture\]"):
+            classifier.predict(single)
     with pytest.raises(ParamsError, match="top is 0; ask for 1 class or more"):
         classifier.predict([np.zeros((4, 4, 3), np.uint8)], top=0)
     with pytest.raises(ParamsError, match=r"a picture array is uint8 \(H, W, 3\)"):

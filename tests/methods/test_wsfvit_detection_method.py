@@ -99,6 +99,8 @@ def test_answers_are_in_the_pixels_of_the_picture(trained: Training) -> None:
             detector.predict([picture], score=wrong)
     with pytest.raises(ParamsError, match="uint8"):
         detector.predict([np.zeros((4, 4, 3))])
+    with pytest.raises(ParamsError, match="give a single one in a list"):
+        detector.predict(picture)
 
 
 def test_what_is_found_does_not_depend_on_the_pictures_beside() -> None:

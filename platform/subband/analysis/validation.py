@@ -288,7 +288,10 @@ def _compared(
 
 def _named(text: str) -> list[str]:
     path = Path(text).expanduser()
-    words = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    try:
+        words = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"classes: {path} cannot be read as text with a name a line: {error}") from error
     return [word.strip() for word in words if word.strip()]
 
 

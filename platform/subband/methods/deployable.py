@@ -96,6 +96,18 @@ class Deployable(nn.Module, abc.ABC):
         return folder
 
 
+def as_pictures(pictures: Sequence[Image | np.ndarray]) -> list[Image]:
+    """PIL images in RGB; see `as_picture`.
+
+    Raises:
+        ParamsError: one picture instead of several, or as `as_picture`.
+        DataError: as `as_picture`.
+    """
+    if isinstance(pictures, Image) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
+        raise ParamsError("several pictures are expected: give a single one in a list, [picture]")
+    return [as_picture(picture) for picture in pictures]
+
+
 def as_picture(picture: Image | np.ndarray) -> Image:
     """A PIL image in RGB, converted exactly as the training pictures were (16-bit grey is scaled, not clipped).
 

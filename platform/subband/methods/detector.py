@@ -17,7 +17,7 @@ from torch import Tensor
 
 from subband.data import Preprocess
 from subband.errors import ModelError, ParamsError
-from subband.methods.deployable import DESCRIPTION, Deployable, as_picture, read_description, write_description
+from subband.methods.deployable import DESCRIPTION, Deployable, as_pictures, read_description, write_description
 from subband.metrics import threshold_at_fpr
 
 LEAVE_ONE_OUT = "estimated by leaving each training picture out in turn"
@@ -203,9 +203,9 @@ class Detector(Deployable):
             threshold: used instead of the calibrated one.
 
         Raises:
-            ParamsError: an array of another form.
+            ParamsError: a single picture, or an array of another form.
         """
-        prepared = [self.preprocess.image(as_picture(picture)).transpose(2, 0, 1) for picture in pictures]
+        prepared = [self.preprocess.image(image).transpose(2, 0, 1) for image in as_pictures(pictures)]
         side = self.preprocess.image_size
         images = np.stack(prepared) if prepared else np.zeros((0, 3, side, side), np.uint8)
         maps, scores = self.score(images)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from subband.data import Preprocess
 from subband.errors import ModelError
-from subband.methods.deployable import as_picture
+from subband.methods.deployable import as_pictures
 from subband.methods.detector import Calibration, Detector
 from subband.methods.registry import validated
 from subband.methods.wpformer import checkpoint
@@ -78,7 +78,7 @@ class WPFormerSegmenter(Detector):
             stretch: whether each map is brought to full contrast by its own extremes; by default as the params say.
         """
         params: Any = self.params
-        prepared = np.stack([self.preprocess.image(as_picture(picture)).transpose(2, 0, 1) for picture in pictures])
+        prepared = np.stack([self.preprocess.image(image).transpose(2, 0, 1) for image in as_pictures(pictures)])
         images = torch.from_numpy(prepared).to(self.network.mean.device).float() / 255
         logits_NHW = self.network(images, final_only=True)[:, 0].cpu()
         chosen: Any = params.map_order if order is None else order

@@ -112,8 +112,7 @@ def load_checkpoint(
     """Load a classification checkpoint, strictly, into a classifier or into a backbone.
 
     A backbone leaves the head out, of a whole detector all but its ``backbone``, and its output norms keep their values if the file
-    has none. Position bias tables of another
-    window are resized. Nothing is loaded if anything does not fit.
+    has none. Position bias tables of another window are resized. Nothing is loaded if anything does not fit.
 
     Args:
         network: receives it.

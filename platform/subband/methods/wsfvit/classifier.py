@@ -15,7 +15,7 @@ from timm.data import ImageNetInfo
 from torch import Tensor
 
 from subband.errors import ModelError, ParamsError
-from subband.methods.deployable import Deployable, as_picture
+from subband.methods.deployable import Deployable, as_pictures
 from subband.methods.registry import validated
 from subband.methods.wsfvit.architecture import STRIDE, architecture
 from subband.methods.wsfvit.checkpoint import WRAPPERS, load_checkpoint, own_names, variant_of
@@ -85,10 +85,11 @@ class Classifier(Deployable):
             ParamsError: one is neither a PIL image nor a uint8 array (H, W, 3), or there is none.
             DataError: one cannot be decoded.
         """
-        if not len(pictures):
+        images = as_pictures(pictures)
+        if not images:
             raise ParamsError("no pictures were given")
         device = self.network.stem.conv1.weight.device
-        return torch.stack([self._transform(as_picture(picture)) for picture in pictures]).to(device)
+        return torch.stack([self._transform(image) for image in images]).to(device)
 
     @torch.inference_mode()
     def predict(self, pictures: Sequence[Image | np.ndarray], top: int = 5) -> list[list[Guess]]:

@@ -23,6 +23,9 @@ def gelu(fresh: Tensor, kind: Kind) -> Tensor:
 class Gelu(nn.Module):
     """`gelu` as a layer, for what the layer before it made.
 
+    Where no gradient is asked for, a forward hook that keeps the output of the layer before sees it activated afterwards: clone it
+    in the hook.
+
     Args:
         kind: which GELU.
     """

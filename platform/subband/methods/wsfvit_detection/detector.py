@@ -14,7 +14,7 @@ from torch import Tensor
 from subband.data.detection import image_tensor, resized_for_test
 from subband.data.instances import Detections, encode_mask
 from subband.errors import ModelError, ParamsError
-from subband.methods.deployable import Deployable, as_picture
+from subband.methods.deployable import Deployable, as_pictures
 from subband.methods.wsfvit.checkpoint import WRAPPERS, compare, load_checkpoint
 from subband.methods.wsfvit_detection.backbone import make_body
 from subband.methods.wsfvit_detection.network import DetectionNetwork
@@ -66,8 +66,7 @@ class ObjectDetector(Deployable):
             raise ParamsError(f"score {score} must be a number from 0 to 1")
         params: Any = self.params
         found = []
-        for picture in pictures:
-            image = as_picture(picture)
+        for image in as_pictures(pictures):
             prepared = image_tensor(resized_for_test(image, params.test_side, params.longest))
             found += detections(self.network, [prepared], [image.size])
         return [each.above(score) for each in found]
