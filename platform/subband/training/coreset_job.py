@@ -112,25 +112,26 @@ def _settings(description: str, argv: Sequence[str] | None) -> CoresetSettings:
     return settings
 
 
-def _greedy(settings: CoresetSettings, rows: Rows, size: int, out: Path, progress: Progress) -> Selection:
+def _greedy(settings: CoresetSettings, rows: Rows, size: int, out: Path, shown: _Shown) -> Selection:
     if size == len(rows):
         return Selection(np.arange(size), np.empty(0), 0.0)
     partial = _Partial(out.with_name(out.name + ".partial.npz"), _identity(settings, rows))
     if settings.workers == 1:
         before = partial.read()
         alone = GreedyKCenter.from_state(rows, before) if before else GreedyKCenter(rows, settings.start)
-        return _extended(alone, size, partial, progress)
+        return _extended(alone, size, partial, shown)
     # Ray takes seconds to import and start: what is wrong with the file or the flags is told before.
     from subband.training.coreset import DistributedKCenter
     from subband.tuning.cluster import connect
 
-    connect()
+    where, why = connect()
+    shown.say(f"ray: {where} ({why})")
     openers = [
         functools.partial(_open_part, settings.features.resolve(), settings.tensor, first, stop)
         for first, stop in shard_edges(len(rows), min(settings.workers, len(rows)))
     ]
     with DistributedKCenter(openers, settings.start, partial.read()) as greedy:
-        return _extended(greedy, size, partial, progress)
+        return _extended(greedy, size, partial, shown)
 
 
 def _extended(greedy: FarthestFirst, size: int, partial: _Partial, progress: Progress) -> Selection:
@@ -143,8 +144,8 @@ def _extended(greedy: FarthestFirst, size: int, partial: _Partial, progress: Pro
     return Selection(picks, greedy.radii[:size], float(greedy.radii[size - 1]))
 
 
-def _merged(settings: CoresetSettings, rows: Rows, size: int, out: Path, progress: Progress) -> Selection:
-    found = merged_selection(rows, size, settings.workers, settings.per_shard, settings.start, progress)
+def _merged(settings: CoresetSettings, rows: Rows, size: int, out: Path, shown: _Shown) -> Selection:
+    found = merged_selection(rows, size, settings.workers, settings.per_shard, settings.start, shown)
     note = (
         f"at most {found.bound:.6g} was sure before it was measured; "
         f"the best {size} rows could reach {found.radius / found.factor:.6g} at least"
@@ -152,12 +153,12 @@ def _merged(settings: CoresetSettings, rows: Rows, size: int, out: Path, progres
     return Selection(found.picks, np.empty(0), found.radius, note)
 
 
-def _random(settings: CoresetSettings, rows: Rows, size: int, out: Path, progress: Progress) -> Selection:
+def _random(settings: CoresetSettings, rows: Rows, size: int, out: Path, shown: _Shown) -> Selection:
     picks = random_order(len(rows), settings.seed)[:size]
     return Selection(picks, np.empty(0), float(distances_to(rows, picks).max()))
 
 
-_SELECTIONS: dict[str, Callable[[CoresetSettings, Rows, int, Path, Progress], Selection]] = {
+_SELECTIONS: dict[str, Callable[[CoresetSettings, Rows, int, Path, _Shown], Selection]] = {
     "greedy": _greedy,
     "merged": _merged,
     "random": _random,
@@ -241,6 +242,9 @@ class _Shown:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+    def say(self, line: str) -> None:
+        self._console.print(escape(line))
 
     def __call__(self, picked: int, total: int, radius: float) -> None:
         self._bar.update(self._task, completed=picked, total=total, description=f"radius {radius:.4g}")

@@ -52,14 +52,14 @@ def connect() -> tuple[str, str]:
 def _connect() -> tuple[str, str]:
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     if ray.is_initialized():
-        return "the running one", "Ray was initialised already"
+        return "the running one", f"Ray was initialised already{_held_by_others()}"
     package = Path(__file__).resolve().parents[1]
     if os.environ.get("RAY_ADDRESS"):
         # Workers of a cluster may lie on machines without the checkout: send them the package (a few hundred KB).
         spaces = package.parents[1] / "search_spaces"
         modules = [str(package)] + ([str(spaces)] if spaces.is_dir() else [])
         ray.init(runtime_env={"py_modules": modules, "env_vars": worker_environment()}, log_to_driver=False)
-        return _size(), f"joined the cluster at {os.environ['RAY_ADDRESS']}"
+        return _size(), f"joined the cluster at {os.environ['RAY_ADDRESS']}{_held_by_others()}"
     paths = [str(package.parent), str(package.parents[1])]
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
     sys.path[:0] = [path for path in paths if path not in sys.path]
@@ -72,3 +72,11 @@ def _connect() -> tuple[str, str]:
 def _size() -> str:
     resources = ray.cluster_resources()
     return f"{resources.get('CPU', 0):.0f} CPUs, {resources.get('GPU', 0):.0f} GPUs"
+
+
+def _held_by_others() -> str:
+    """Words on processors that other work holds, served models for instance: Ray lets wait, without a word, what does not fit."""
+    free, all_of_them = (int(found.get("CPU", 0)) for found in (ray.available_resources(), ray.cluster_resources()))
+    if free >= all_of_them:
+        return ""
+    return f"; only {free} of its {all_of_them} CPUs are free now: what does not fit beside other work waits until that ends"

@@ -62,7 +62,7 @@ SMALL = {
     "weights": "random:0",
     "image_size": 64,
     "crop_pct": 1.0,
-    "epochs": 16,
+    "epochs": 12,
     "batch": 32,
     "lr": 2e-3,
     "warmup_epochs": 2,

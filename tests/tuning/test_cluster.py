@@ -1,0 +1,36 @@
+"""What a person is told of the Ray that a job runs on."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import ray
+
+from subband.tuning.cluster import connect
+
+
+def wait_until_free(cpus: float) -> None:
+    deadline = time.monotonic() + 30
+    while ray.available_resources().get("CPU", 0) != cpus:
+        assert time.monotonic() < deadline, "the processors of earlier work were not given back"
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_processors_that_others_hold_are_told():
+    cpus = ray.cluster_resources()["CPU"]
+    wait_until_free(cpus)
+    assert connect() == ("the running one", "Ray was initialised already")
+
+    @ray.remote(num_cpus=1)
+    class Served:
+        def ready(self) -> bool:
+            return True
+
+    served = Served.remote()
+    assert ray.get(served.ready.remote())
+    wait_until_free(cpus - 1)
+    _, why = connect()
+    assert f"only {cpus - 1:.0f} of its {cpus:.0f} CPUs are free now" in why
+    ray.kill(served)
