@@ -14,7 +14,8 @@ import timm
 import torch
 from class_models import CLASSES, DATA, made_classifier, saved_classifier
 
-from subband.analysis.explanation import Cam, ExplanationSettings, explained, grad_cam, last_stage, run
+import subband.methods.wsfvit  # noqa: F401  # registers the models
+from subband.analysis.explanation import Cam, ExplanationSettings, explained, grad_cam, run, stage_end
 from subband.analysis.running import Analysis
 from subband.data import open_dataset
 from subband.errors import DataError, ModelError, ParamsError
@@ -39,22 +40,24 @@ def test_the_golden_map_of_the_reference() -> None:
             state[name] = filled * 0.5 if name.endswith(tuple(described["halved_suffixes"])) else filled
     network.load_state_dict(state)
     image = torch.from_numpy(rule.golden_input(2, (1, 3, 224, 224)))[0]
-    found = grad_cam(network.eval(), last_stage(network, "t"), image)
+    found = grad_cam(network.eval(), stage_end(network, "t"), image)
     assert found.number == int(stored["cam_class"])
     np.testing.assert_allclose(found.raw, stored["cam_raw"], atol=1e-3 * np.abs(stored["cam_raw"]).max())
 
 
-def test_captums_map_is_the_published_sum() -> None:
+@pytest.mark.parametrize(("reduction", "cells"), [(None, 2), (16, 4), (4, 16)])
+def test_captums_map_is_the_published_sum(reduction: int | None, cells: int) -> None:
     classifier = made_classifier(image_size=64)
     image = classifier.prepare([np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)])[0]
-    layer = last_stage(classifier.network, "one")
+    end = stage_end(classifier.network, "one", reduction)
     kept: list[torch.Tensor] = []
-    handle = layer.register_forward_hook(lambda module, inputs, out: kept.append(out))
+    handle = end.layer.register_forward_hook(lambda module, inputs, out: kept.append(out))
     logits = classifier.network(image[None])[0]
     handle.remove()
     (gradient,) = torch.autograd.grad(logits.max(), kept[0])
     expected = (gradient.mean(dim=(2, 3), keepdim=True) * kept[0]).sum(dim=1)[0]
-    found = grad_cam(classifier.network, layer, image)
+    found = grad_cam(classifier.network, end, image)
+    assert found.raw.shape == (cells, cells)
     assert found.number == int(logits.argmax())
     assert found.probability == pytest.approx(logits.softmax(0).max().item(), abs=1e-6)
     torch.testing.assert_close(found.raw, expected.detach(), rtol=1e-4, atol=1e-6)
@@ -95,6 +98,7 @@ def test_a_plain_folder_is_explained_without_classes(model: str, tmp_path: Path)
     open_dataset(DATA).split("test").image(0).open().save(tmp_path / "one.png")
     with Analysis(tmp_path / "results") as analysis:
         run(analysis, ExplanationSettings(models=(model,), data=f"images:{tmp_path}"))
+        assert "its map has 1 x 1 cells: --reduction 16 looks at a finer one" in " ".join(analysis.findings.notes)
         analysis.publish({})
     assert "test/one,," in (tmp_path / "results" / "answers.csv").read_text()
 
@@ -109,7 +113,12 @@ def test_what_cannot_be_explained(model: str, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ParamsError, match=r"weights 'none.pth' is no file"):
         explained("resnet10t=none.pth")
     with pytest.raises(ModelError, match="has no stages that end in a map"):
-        last_stage(torch.nn.Linear(2, 2), "a line")
+        stage_end(torch.nn.Linear(2, 2), "a line")
+    with pytest.raises(ParamsError, match="no stage of resnet10t has a reduction of 7; there are 2, 4, 8, 16, 32"):
+        explained("resnet10t=random:0", reduction=7)
+    swin = explained("swin_tiny_patch4_window7_224=random:0")
+    with pytest.raises(ModelError, match=r"needs a map \(1, 768, h, w\), but the stage ends in \(1, 7, 7, 768\)"):
+        grad_cam(swin.network, swin.end, torch.zeros(3, 224, 224))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -1,11 +1,12 @@
 """Where classifiers look: Grad-CAM of their most probable class, several models side by side (Selvaraju et al., 2017; captum).
 
-The map is taken where the last stage of the network ends: the mean over the map of the logit's gradient weighs each channel, and
-the weighted sum is cut at 0, brought to [0, 1] and resized to what the model saw of the picture.
+The map is taken where a stage of the network ends, by default the last: the mean over the map of the logit's gradient weighs each
+channel, and the weighted sum is cut at 0, brought to [0, 1] and resized to what the model saw of the picture.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,11 @@ from subband.analysis.settings import AnalysisSettings
 from subband.data import ClassData, Dataset, ImageSource, open_dataset
 from subband.data.class_examples import Framing
 from subband.errors import DataError, ModelError, ParamsError
-from subband.methods import adopt, load
+from subband.methods import adopt, get_method, list_methods, load
 from subband.nn.backbones import check_weights, read_state
 from subband.report.cam_rows import Looked, cam_rows
 
+FEW_CELLS = 4  # of a map's side: with fewer it shows no place
 DEMO = "synthetic-shapes:"
 SMOKE_DATA = "synthetic-shapes:?classes=3&train=3&validation=0&test=4&size=32"
 IMAGENET_CLASSES = 1000
@@ -51,9 +53,31 @@ class ExplanationSettings(AnalysisSettings):
         8, ge=1, le=64, description="Pictures, evenly spread over the last split, or over all of a folder."
     )
 
+    reduction: int | None = Field(
+        None,
+        ge=1,
+        description="Side of the picture by side of the map: by default that of the last stage, mostly 32; 16 or 8 looks at "
+        "an earlier stage, whose map is finer and says less of the class.",
+    )
+
     def dataset(self) -> Dataset:
         """The dataset, opened; a tiny one in a smoke run that names no other."""
         return open_dataset(SMOKE_DATA if self.smoke and self.data == DEMO else self.data)
+
+
+@dataclass(frozen=True)
+class StageEnd:
+    """Where a stage of a network ends.
+
+    Attributes:
+        layer: whose output is the stage's map.
+        channels: of the map.
+        reduction: side of the picture by side of the map.
+    """
+
+    layer: nn.Module
+    channels: int
+    reduction: int
 
 
 @dataclass(frozen=True)
@@ -63,16 +87,21 @@ class Explained:
     Attributes:
         name: short.
         network: gives logits of normalised pictures.
-        layer: whose output, an NCHW map, is where the last stage ends.
+        end: of the stage that is looked at.
         framing: how it wants pictures.
         labels: names of its classes.
     """
 
     name: str
     network: nn.Module
-    layer: nn.Module
+    end: StageEnd
     framing: Framing
     labels: Sequence[str]
+
+    @property
+    def cells(self) -> int:
+        """Of a side of the map."""
+        return math.ceil(self.framing.size / self.end.reduction)
 
 
 @dataclass(frozen=True)
@@ -98,25 +127,32 @@ class Cam:
         return resized[0, 0].numpy()
 
 
-def grad_cam(network: nn.Module, layer: nn.Module, image_3SS: Tensor) -> Cam:
+def grad_cam(network: nn.Module, end: StageEnd, image_3SS: Tensor) -> Cam:
     """Grad-CAM of the class with the highest logit.
 
     Args:
         network: gives logits (1, K) of normalised pictures.
-        layer: of it, whose output is a map (1, C, h, w).
+        end: of one of its stages, with a map (1, C, h, w).
         image_3SS: normalised.
 
     Raises:
-        ModelError: the layer's output is no such map.
+        ModelError: the stage ends in something else, as in networks that keep their channels last.
     """
-    where = next(network.parameters()).device
-    image = image_3SS[None].to(where)
-    with torch.no_grad():
-        logits = network(image)[0].float()
+    shapes: list[tuple[int, ...]] = []
+    handle = end.layer.register_forward_hook(
+        lambda module, inputs, out: shapes.append(tuple(getattr(out, "shape", ())))
+    )
+    image = image_3SS[None].to(next(network.parameters()).device)
+    try:
+        with torch.no_grad():
+            logits = network(image)[0].float()
+    finally:
+        handle.remove()
+    if not shapes or len(shapes[0]) != 4 or shapes[0][1] != end.channels:
+        given = f"{shapes[0]}" if shapes else "nothing"
+        raise ModelError(f"Grad-CAM needs a map (1, {end.channels}, h, w), but the stage ends in {given}")
     number = int(logits.argmax())
-    found = LayerGradCam(network, layer).attribute(image, target=number)
-    if not isinstance(found, Tensor) or found.dim() != 4:
-        raise ModelError("Grad-CAM needs a layer that gives a map (N, C, H, W)")
+    found = LayerGradCam(network, end.layer).attribute(image, target=number)
     return Cam(number, float(logits.softmax(dim=0)[number]), found[0, 0].detach().cpu())
 
 
@@ -132,7 +168,13 @@ def run(analysis: Analysis, settings: ExplanationSettings) -> None:
         )
     dataset = settings.dataset()
     chosen = _pictures(dataset, settings.pictures)
-    models = [explained(text, settings.tracking_uri) for text in settings.models]
+    models = [explained(text, settings.tracking_uri, settings.reduction) for text in settings.models]
+    for model in models:
+        if model.cells < FEW_CELLS and model.end.reduction > 4:
+            analysis.note(
+                f"{model.name} sees {model.framing.size} pixels, so its map has {model.cells} x {model.cells} cells: --reduction "
+                f"{model.end.reduction // 2} looks at a finer one"
+            )
     rows: list[dict[str, Any]] = []
     shown: list[list[Looked]] = []
     for name, truth, source in chosen:
@@ -140,7 +182,7 @@ def run(analysis: Analysis, settings: ExplanationSettings) -> None:
         looked = []
         for number, model in enumerate(models):
             image = model.framing.transform()(picture)
-            cam = grad_cam(model.network, model.layer, image)
+            cam = grad_cam(model.network, model.end, image)
             seen = model.framing.shown(image).transpose(1, 2, 0)
             looked.append(Looked(seen, cam.scaled(model.framing.size), model.labels[cam.number], cam.probability))
             np.save(analysis.path(f"maps/{number}/{len(shown):03d}.npy"), cam.raw.numpy())
@@ -157,14 +199,16 @@ def run(analysis: Analysis, settings: ExplanationSettings) -> None:
         shown.append(looked)
     analysis.table("answers", rows, title="most probable classes")
     words = [f"{name} ({truth})" if truth else name for name, truth, _ in chosen]
-    sizes = ", ".join(f"{model.name} at {model.framing.size}" for model in models)
+    sizes = "; ".join(
+        f"{model.name} {model.framing.size} pixels, {model.cells} x {model.cells} cells" for model in models
+    )
     figure = cam_rows(
         [np.asarray(source.open()) for _, _, source in chosen],
         words,
         [model.name for model in models],
         shown,
         title=f"Grad-CAM on {dataset.name}",
-        caption=f"most probable class; each map from 0 to its own maximum; pixels: {sizes}",
+        caption=f"most probable class; each map from 0 to its own maximum; {sizes}",
     )
     analysis.figure("grad-cam", figure)
     analysis.number("pictures", len(chosen))
@@ -188,12 +232,12 @@ def _spread(total: int, count: int) -> list[int]:
     return [int(index) for index in np.unique(np.linspace(0, total - 1, count).astype(int))]
 
 
-def explained(text: str, tracking_uri: str | None = None) -> Explained:
-    """A model as the settings name it, on the accelerator if there is one.
+def explained(text: str, tracking_uri: str | None = None, reduction: int | None = None) -> Explained:
+    """A model as the settings name it, on the accelerator if there is one, and which of its stages is looked at.
 
     Raises:
-        ParamsError: it names nothing, or a model for another task.
-        ModelError: it cannot be loaded, its weights cannot be fetched, or its last stage gives no map.
+        ParamsError: it names nothing or a model for another task, or no stage has this reduction.
+        ModelError: it cannot be loaded, its weights cannot be fetched, or it has no stages.
     """
     path = Path(text).expanduser()
     name, equals, weights = text.partition("=")
@@ -207,25 +251,39 @@ def explained(text: str, tracking_uri: str | None = None) -> Explained:
         network, framing, labels = _of_timm(name, weights if equals else "pretrained", text)
         short = name
     network = network.to(device()).eval()
-    return Explained(short, network, last_stage(network, short), framing, labels)
+    return Explained(short, network, stage_end(network, short, reduction), framing, labels)
 
 
-def last_stage(network: nn.Module, name: str) -> nn.Module:
-    """The module whose output is the map that the last stage ends with: that of its last block.
+def stage_end(network: nn.Module, name: str, reduction: int | None = None) -> StageEnd:
+    """Where a stage of a network ends, by what timm's models say of themselves.
+
+    Args:
+        network: of timm's kind.
+        name: how messages call it.
+        reduction: of the map; None is the last stage's. Of several stages with the same, the last is taken.
 
     Raises:
         ModelError: the network says nothing of its stages.
+        ParamsError: no stage has this reduction; the message says which there are.
     """
-    stages = getattr(network, "feature_info", None)
-    last = stages[-1]["module"] if stages else None
-    if not last or last not in dict(network.named_modules()):
+    modules = dict(network.named_modules())
+    told = [stage for stage in getattr(network, "feature_info", None) or () if stage["module"] in modules]
+    if not told:
         raise ModelError(
             f"{name} has no stages that end in a map; Grad-CAM is for convolutional and hierarchical networks"
         )
-    return network.get_submodule(last)
+    ends = {int(stage["reduction"]): stage for stage in told}
+    wanted = int(told[-1]["reduction"]) if reduction is None else reduction
+    if wanted not in ends:
+        raise ParamsError(
+            f"no stage of {name} has a reduction of {wanted}; there are {', '.join(map(str, sorted(ends)))}"
+        )
+    return StageEnd(modules[ends[wanted]["module"]], int(ends[wanted]["num_chs"]), wanted)
 
 
 def _of_timm(name: str, weights: str, text: str) -> tuple[Any, Framing, Sequence[str]]:
+    for method in list_methods():
+        get_method(method)  # a method may register networks of its own with timm
     if not timm.is_model(name):
         raise ParamsError(
             f"{text!r} is neither a saved model, nor a checkpoint's file, nor a model of timm's: see timm.list_models()"
