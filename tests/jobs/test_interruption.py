@@ -82,6 +82,7 @@ def test_terminating_a_job_is_an_interruption(place):
     assert runs(place, "term")[0].info.status == "KILLED"
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_on_one_store_and_one_database(place):
     common = ("--data", TINY, *SMALL_PARAMS, "--workers", "1", "--search", "grid", "--no-register-champion")
     jobs = [

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+import pytest
 from job_runs import ROOT, SMALL_PARAMS, TINY
 from mlflow.tracking import MlflowClient
 
@@ -13,6 +14,7 @@ import subband
 from subband.trials import read_records
 
 
+@pytest.mark.slow
 def test_what_a_dead_server_missed_is_pushed_later(place):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -123,6 +123,7 @@ def the_only_sweep(place: Place) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_as_a_script_from_another_folder(place, check_ending):
     status, output = place.run("--smoke")
     assert status == 0, output

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 import subband
 from subband.data import open_dataset
+from subband.training.job import training_job
 
 TINY = ("wpformer", "--recipe", "smoke", "--data", "synthetic-surface:?train=10&test=3&size=64", "--dropout", "0")
 
@@ -92,6 +93,7 @@ def test_two_workers_train_a_segmenter_that_is_logged_registered_and_loaded(trai
     assert client.get_model_version_by_alias("wpformer-synthetic-surface", "champion").run_id == run.info.run_id
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(training: Place) -> None:
     common = (*TINY, "--epochs", "8", "--no-register-model", "--cpus-per-worker", "1")
     job = training.start(*common, "--name", "cut")
@@ -218,10 +220,16 @@ def test_a_training_cut_off_before_its_first_validation_is_validated_and_its_mod
     assert "give more --epochs" in output
 
 
+def test_a_job_without_a_method_names_them_all(training: Place) -> None:
+    status, output = training.run()
+    assert status == 2
+    assert "Methods: " in output
+    assert "wpformer (trained)" in output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "Methods: "),
         (("wpformr",), "did you mean 'wpformer'"),
         (("wpformer", "--recipe", "smal"), "did you mean 'small'"),
         (("wpformer", "--channels", "63"), "multiple of 8"),
@@ -230,8 +238,22 @@ def test_a_training_cut_off_before_its_first_validation_is_validated_and_its_mod
         (("wpformer", "--resume", "last"), "no wpformer training to resume"),
     ],
 )
-def test_what_is_wrong_is_told_at_once(training: Place, arguments: tuple[str, ...], message: str) -> None:
-    status, output = training.run(*arguments)
+def test_what_is_wrong_is_told_at_once(
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SUBBAND_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    on_termination = signal.getsignal(signal.SIGTERM)
+    try:
+        status = training_job("", arguments)
+    finally:
+        signal.signal(signal.SIGTERM, on_termination)
+    output = capsys.readouterr().out
     assert status in (1, 2)
-    assert message in output, output
-    assert "Traceback" not in output
+    assert message in " ".join(output.split()), output
+    assert output.count("error:") == 1
+    assert not (tmp_path / "home" / "trainings").exists(), "something was written"
