@@ -2,6 +2,7 @@
 
 import ast
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -208,6 +209,12 @@ def test_no_file_names_the_machine_it_was_written_on():
             continue
         named += [f"{path.relative_to(ROOT)}: {found.group()}" for found in MACHINE_PATH.finditer(text)]
     assert named == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("[!_]*.py")), ids=lambda path: path.name)
+def test_jobs_can_be_submitted_by_their_path(path):
+    assert path.read_text().startswith("#!/usr/bin/env python\n")
+    assert path.stat().st_mode & stat.S_IXUSR
 
 
 def test_platform_is_no_package_and_the_standard_librarys_stays_importable():

@@ -3,7 +3,7 @@
 - `python platform/bench/classifier.py`                            T at 224 pixels
 - `python platform/bench/classifier.py --model wsfvit_p0_224 --repeats 3`   quicker
 - `python platform/bench/classifier.py --device cuda --batch 128`  also images a second in bfloat16, eager and compiled, of timm's
-  models of like multiply-adds too (on a processor with `--peers NAME ...`)
+  models of like size too (on a processor with `--peers NAME ...`)
 
 The plain form (`plain_wsfvit`) takes the wavelet bands by FFT, position biases by one-hot products, forms attention weights and
 copies maps back and forth. Logits and gradients of both must be equal; then both are timed in turn, and the ratio of medians
@@ -31,7 +31,7 @@ from torch import Tensor, nn  # noqa: E402
 
 import subband.methods.wsfvit  # noqa: E402, F401  # registers the models
 
-# timm's models nearest in multiply-adds at the same size (published, in 1e9): T has 4.6, S 7.5, M 12.4, B 17.0.
+# timm's models of like size at 224 pixels.
 PEERS = {
     "wsfvit_t_224": ("swin_tiny_patch4_window7_224", "convnext_tiny", "davit_tiny", "maxvit_tiny_rw_224"),
     "wsfvit_s_224": ("swin_small_patch4_window7_224", "convnext_small", "davit_small"),
@@ -55,6 +55,8 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if strange := [name for name in arguments.peers or () if not timm.is_model(name)]:
+        parser.error(f"{strange[0]} is no model of timm's")
     device = torch.device(arguments.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(0)
@@ -94,13 +96,13 @@ def main() -> int:
     default = PEERS.get(arguments.model, ()) if device.type == "cuda" else ()
     peers = default if arguments.peers is None else arguments.peers
     if peers or device.type == "cuda":
-        print(f"  images a second, {arguments.batch} at a time, channels last")
-        rates = {arguments.model: _rates(arguments.model, network, images, labels, arguments.repeats)}
-        for name in peers:
-            rates[name] = _rates(name, timm.create_model(name).to(device), images, labels, arguments.repeats)
-        figures["images a second"] = rates
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+        print(f"  images a second, {arguments.batch} at a time, channels last, no drop path; float32 without TF32")
+        rates = figures["images a second"] = {}
+        for name in (arguments.model, *peers):
+            peer = network if name == arguments.model else timm.create_model(name, drop_path_rate=0.0).to(device)
+            rates[name] = _rates(name, peer, images, labels, arguments.repeats)
+            _write(arguments.json, figures)
+    _write(arguments.json, figures)
     equal = logits <= EQUAL_LOGITS and gradients <= EQUAL_GRADIENTS
     return 0 if equal and min(figures[name]["ratio"] for name in TIMED) > 1 else 1
 
@@ -178,6 +180,11 @@ def _rates(name: str, network: nn.Module, images: Tensor, labels: Tensor, repeat
                 print(f"    {name}: {mode} {rates[mode]:.1f}")
     network.zero_grad(set_to_none=True)
     return rates
+
+
+def _write(file: Path | None, figures: dict[str, Any]) -> None:
+    if file is not None:
+        file.write_text(json.dumps(figures, indent=1))
 
 
 def _seconds(work: Callable[[], None], device: torch.device) -> float:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from serve.answers import FramesAnswer, MapValues, png_text
 from serve.asked import Asked
 from subband.data import decode_frames
-from subband.errors import SubbandError
+from subband.errors import ParamsError, SubbandError
 
 
 async def video(asked: Asked) -> Response | BaseModel:
@@ -22,6 +22,10 @@ async def video(asked: Asked) -> Response | BaseModel:
     The frames that were seen come as the files of a form, oldest first, or as one picture of many frames (GIF, TIFF, WebP, APNG).
     """
     asked.check_options({"map"})
+    if asked.options.map == "mask":
+        raise ParamsError(
+            f"{asked.loaded.entry.name} predicts frames, which have no mask; ask for map=png or map=values"
+        )
     model: Any = asked.loaded.model
     frames = await asked.decoded_by(lambda upload: decode_frames(upload.data, upload.what, asked.max_pixels))
     seen = [frame for part in frames for frame in part]

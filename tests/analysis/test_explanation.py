@@ -116,6 +116,11 @@ def test_what_cannot_be_explained(model: str, tmp_path: Path, monkeypatch: pytes
         stage_end(torch.nn.Linear(2, 2), "a line")
     with pytest.raises(ParamsError, match="no stage of resnet10t has a reduction of 7; there are 2, 4, 8, 16, 32"):
         explained("resnet10t=random:0", reduction=7)
+    torch.save({"other": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(ModelError, match=r"other.pth does not fit resnet10t"):
+        explained(f"resnet10t={tmp_path / 'other.pth'}")
+    with pytest.raises(ModelError, match=r"wsfvit_p0_224 could not be had .*; give wsfvit_p0_224=PATH"):
+        explained("wsfvit_p0_224")
     swin = explained("swin_tiny_patch4_window7_224=random:0")
     with pytest.raises(ModelError, match=r"needs a map \(1, 768, h, w\), but the stage ends in \(1, 7, 7, 768\)"):
         grad_cam(swin.network, swin.end, torch.zeros(3, 224, 224))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from class_models import CLASSES, DATA, made_classifier, saved_classifier
+from PIL import Image
 
 from subband.analysis.running import Analysis
 from subband.analysis.validation import ValidationSettings, all_logits, real_accuracy, run
@@ -99,6 +100,69 @@ def test_real_labels_are_counted_too(model: Path, tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text(json.dumps([[0]] * 8))
     with pytest.raises(DataError, match=r"have none for 000 \(8 of 8 pictures\)"):
         validated(tmp_path / "three", model=model, real=tmp_path / "list.json")
+    (tmp_path / "number.json").write_text('{"000.png": 3}')
+    with pytest.raises(DataError, match=r"give 000.png 3; each entry is a list"):
+        validated(tmp_path / "three", model=model, real=tmp_path / "number.json")
+    with pytest.raises(ParamsError, match="leave one of the two out"):
+        validated(tmp_path / "three", model=model, real=tmp_path / "same.json", classes="disc,square")
+
+
+def test_real_labels_of_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    root = tmp_path / "pictures"
+    for name in CLASSES:
+        for split in ("train", "test"):
+            (root / split / name).mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(root / split / name / "a.png")
+    model = saved_classifier(tmp_path)
+    names = [open_dataset(f"imagefolder:{root}").split("test").name(index) for index in range(3)]
+    (tmp_path / "real.json").write_text(json.dumps({name: [number] for number, name in enumerate(names)}))
+    data = f"imagefolder:{root}"
+    found, _, _ = validated(tmp_path / "one", model=model, data=data, real=tmp_path / "real.json")
+    assert found["real_top1"] == found["top1"] == pytest.approx(1 / 3)
+    (tmp_path / "real.json").write_text(json.dumps({"a.png": [0]}))
+    with pytest.raises(
+        DataError, match="a names 3 pictures and 1 entries; give every picture an entry by its whole name"
+    ):
+        validated(tmp_path / "two", model=model, data=data, real=tmp_path / "real.json")
+
+
+def test_classes_named_by_numbers_are_matched_by_name_and_unnamed_ones_stand_in_timms_order(tmp_path: Path) -> None:
+    numbers = [str(number) for number in range(12)]
+    for names, order in ((numbers, numbers), (["Nut", "bolt", "part10", "part2"], ["bolt", "Nut", "part2", "part10"])):
+        root = tmp_path / names[0]
+        for position, name in enumerate(order):
+            for split in ("train", "test"):
+                (root / split / name).mkdir(parents=True)
+                Image.new("RGB", (32, 32), (20 * position, 0, 0)).save(root / split / name / f"{name}.png")
+        model = saved_classifier(root / "saved", classes=tuple(str(number) for number in range(len(order))))
+        _, folder, notes = validated(tmp_path / f"of-{names[0]}", model=model, data=f"imagefolder:{root}")
+        answers = load(model.parent / "model").predict(
+            [Image.new("RGB", (32, 32), (20 * position, 0, 0)) for position in range(len(order))], top=1
+        )
+        expected = {name: order[guess[0].number] for name, guess in zip(order, answers, strict=True)}
+        assert {row["class"]: row["answer"] for row in rows(folder / "pictures.csv")} == expected
+        unnamed = [note for note in notes if "the model's classes have no names" in note]
+        assert bool(unnamed) == (names != numbers)
+        if unnamed:
+            assert unnamed[0].endswith("in timm's order, bolt, Nut, part2, part10")
+
+
+def test_what_chose_the_model_and_pictures_that_it_learnt_from_are_told(tmp_path: Path) -> None:
+    classifier = made_classifier()
+    classifier.about["notes"] = ["the test split chose the checkpoint, as published: its figures are optimistic"]
+    model = classifier.save(tmp_path / "model")
+    _, _, notes = validated(tmp_path / "one", model=model)
+    assert "of the model: the test split chose the checkpoint, as published: its figures are optimistic" in notes
+    _, _, notes = validated(tmp_path / "two", model=model, split="train")
+    assert any("these are training pictures" in note for note in notes)
+
+
+def test_logits_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    classifier = made_classifier()
+    with torch.no_grad():
+        classifier.network.head.fc.bias.fill_(float("nan"))
+    with pytest.raises(ModelError, match="no finite numbers in float32; give another --precision"):
+        validated(tmp_path / "one", model=classifier.save(tmp_path / "model"))
 
 
 def test_real_accuracy_by_hand() -> None:
@@ -184,7 +248,10 @@ def test_a_published_file_is_read_with_the_channel_heads_that_were_asked_for(tmp
     found, folder, notes = validated(
         tmp_path / "results", model=tmp_path / "net.pth", channel_heads="1-2-4-8", **framing
     )
-    assert "the model's classes have no names: they are taken to be those of the data, in their order" in notes
+    assert (
+        "the model's classes have no names: they are taken to be the data's in timm's order, disc, square, triangle"
+        in notes
+    )
     test = open_dataset(DATA).split("test")
     guesses = classifier.predict([test.image(i).open() for i in range(8)], top=1)
     pictures = rows(folder / "pictures.csv")

@@ -146,6 +146,8 @@ OTHER = {"size": [60, 40], "counts": uncompressed(CROWD)}
         (2, {"bbox": [3, 3, 5, -1]}, "annotation 13 .*area is 0"),
         (2, {"bbox": [25, 3, 10, 5]}, "annotation 13 .*outside its picture of 30 x 30"),
         (2, {"bbox": [30.5, 3, 0.4, 5]}, "annotation 13 .*outside"),
+        (2, {"bbox": [29.9999999, 5, 1, 10]}, "annotation 13 .*nothing is left inside its picture"),
+        (2, {"bbox": [-0.9, 5, 0.5, 10]}, "annotation 13 .*nothing is left inside its picture"),
         (2, {"bbox": [1, 2, 3]}, "annotation 13 .*x, y, width, height"),
         (2, {"bbox": [1, 2, 3, float("nan")]}, "annotation 13 .*x, y, width, height"),
         (0, {"segmentation": [[1, 1, 5, 5]]}, "annotation 11 has a polygon of 4 coordinates"),

@@ -234,6 +234,7 @@ def test_a_job_without_a_method_names_them_all(training: Place) -> None:
         (("wpformer", "--recipe", "smal"), "did you mean 'small'"),
         (("wpformer", "--channels", "63"), "multiple of 8"),
         (("wpformer", "--smoke", "--batch", "500"), "do not fill one batch of 500"),
+        (("wsfvit", "--smoke", "--batch", "6", "--workers", "2"), "give a batch of 8, or mix none"),
         (("wpformer", "--weights", "random:0", "--data", "synthetic:?train=4&test=4&size=64"), "no mask"),
         (("wpformer", "--resume", "last"), "no wpformer training to resume"),
     ],

@@ -21,6 +21,7 @@ from subband.methods.wsfvit.classification_recipes import RECIPES
 from subband.methods.wsfvit.classifier import make_network
 from subband.methods.wsfvit.published import MODELS
 from subband.training.loop import Training
+from subband.training.order import check_division
 
 METHOD = get_method("wsfvit")
 DATA = "synthetic-shapes:?classes=3&train=24&validation=6&test=6&size=32"
@@ -194,10 +195,11 @@ def test_mixed_pictures_lie_between_pictures_and_their_mirror_in_the_batch(seed,
 
 
 def test_an_odd_share_of_a_batch_cannot_be_mixed():
-    with pytest.raises(
-        ParamsError, match="a worker's micro-batch has 5 pictures; give another batch, or leave both out"
-    ):
-        METHOD.loss(tiny(num_classes=3), Linear(), small_batch(5), Step(0, 0, 0))
+    mixed = tiny(num_classes=3, batch=6, mixup=0.5)
+    with pytest.raises(ParamsError, match="3 of a batch of 6 are a worker's micro-batch: give a batch of 8"):
+        check_division(60, mixed, world=2)
+    check_division(60, mixed, world=1)
+    check_division(60, tiny(num_classes=3, batch=6, mixup=0.0, cutmix=0.0), world=2)
 
 
 def test_the_number_of_classes_is_that_of_the_data(data):

@@ -128,6 +128,16 @@ def test_published_checkpoints_are_adopted_with_their_own_framing(tmp_path):
         adopt(file, values={"chanel_heads": "4-8-16-32"})
 
 
+def test_a_saved_classifier_starts_a_training_at_another_size(classifier, tmp_path):
+    saved = classifier.save(tmp_path / "model") / "model.safetensors"
+    started = make_network(tiny(weights=str(saved)))
+    for name, tensor in classifier.network.state_dict().items():
+        assert torch.equal(started.state_dict()[name], tensor), name
+    larger = make_network(tiny(weights=str(saved), image_size=64, num_classes=5, replace_head=True))
+    assert torch.equal(larger.stem.conv1.weight, classifier.network.stem.conv1.weight)
+    assert larger.head.fc.weight.shape[0] == 5
+
+
 def test_a_published_model_of_384_pixels_is_squashed_and_has_its_own_heads(tmp_path):
     network = make_network(make_params(METHOD, {"variant": "t", "num_classes": 2, "image_size": 384}))
     torch.save(network.state_dict(), tmp_path / "t.pth")

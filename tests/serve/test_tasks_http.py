@@ -141,6 +141,8 @@ def test_frames_may_come_in_one_file_and_go_in_one_strip(http, models):
     seen[0].save(file, "TIFF", save_all=True, append_images=seen[1:])
     response = http.post("/digits/predict?map=png", content=file.getvalue()).raise_for_status()
     assert Image.open(io.BytesIO(response.content)).size == (4 * 64, 64)
+    _, message = error_of(http.post("/digits/predict?map=mask", content=file.getvalue()), 400)
+    assert "digits predicts frames, which have no mask" in message
 
 
 @pytest.mark.parametrize(

@@ -138,18 +138,17 @@ def grad_cam(network: nn.Module, end: StageEnd, image_3SS: Tensor) -> Cam:
     Raises:
         ModelError: the stage ends in something else, as in networks that keep their channels last.
     """
-    shapes: list[tuple[int, ...]] = []
-    handle = end.layer.register_forward_hook(
-        lambda module, inputs, out: shapes.append(tuple(getattr(out, "shape", ())))
-    )
+    outputs: list[Any] = []
+    handle = end.layer.register_forward_hook(lambda module, inputs, out: outputs.append(out))
     image = image_3SS[None].to(next(network.parameters()).device)
     try:
         with torch.no_grad():
             logits = network(image)[0].float()
     finally:
         handle.remove()
-    if not shapes or len(shapes[0]) != 4 or shapes[0][1] != end.channels:
-        given = f"{shapes[0]}" if shapes else "nothing"
+    out = outputs[0] if outputs else None
+    if not isinstance(out, Tensor) or out.dim() != 4 or out.shape[1] != end.channels:
+        given = str(tuple(out.shape)) if isinstance(out, Tensor) else f"a {type(out).__name__}"
         raise ModelError(f"Grad-CAM needs a map (1, {end.channels}, h, w), but the stage ends in {given}")
     number = int(logits.argmax())
     found = LayerGradCam(network, end.layer).attribute(image, target=number)
@@ -289,19 +288,22 @@ def _of_timm(name: str, weights: str, text: str) -> tuple[Any, Framing, Sequence
             f"{text!r} is neither a saved model, nor a checkpoint's file, nor a model of timm's: see timm.list_models()"
         )
     check_weights(weights)
+    drawn = weights.startswith("random:")
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(weights[7:]) if weights.startswith("random:") else 0)
+            torch.default_generator.manual_seed(int(weights[7:]) if drawn else 0)
             network: Any = timm.create_model(name, pretrained=weights == "pretrained")
-        if weights != "pretrained" and not weights.startswith("random:"):
-            network.load_state_dict(read_state(weights))
-    except ModelError:
-        raise
     except Exception as error:  # each hub has its own
+        first = next(iter(str(error).splitlines()), "").partition(";")[0][:200]
         raise ModelError(
-            f"the weights of {name} could not be had ({type(error).__name__}: {str(error).splitlines()[0][:200]}); without a "
-            f"network give {name}=PATH of a state dict, or {name}=random:0 (untrained: its maps say nothing)"
+            f"the weights of {name} could not be had ({type(error).__name__}: {first}); give {name}=PATH of a state dict, or "
+            f"{name}=random:0 (untrained: its maps say nothing)"
         ) from error
+    if weights != "pretrained" and not drawn:
+        try:
+            network.load_state_dict(read_state(weights))
+        except RuntimeError as error:
+            raise ModelError(f"{weights} does not fit {name}: {str(error).splitlines()[-1].strip()[:200]}") from error
     config = resolve_data_config({}, model=network)
     framing = Framing(
         config["input_size"][-1],

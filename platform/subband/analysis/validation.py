@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
-from timm.utils import check_batch_size_retry, decay_batch_step
+from timm.utils import check_batch_size_retry, decay_batch_step, natural_key
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -29,6 +30,7 @@ from subband.report import confusion_matrix
 
 DEMO = "synthetic-shapes:"
 SMOKE_DATA = "synthetic-shapes:?classes=3&train=3&validation=0&test=12&size=32"
+SHOWN = 10  # names of classes in a note
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -88,17 +90,33 @@ def run(analysis: Analysis, settings: ValidationSettings) -> None:
     """
     if not settings.model:
         raise ParamsError("give the classifier: its folder, models:/NAME@champion, or a published checkpoint's file")
+    if settings.real is not None and settings.classes is not None:
+        raise ParamsError("real and classes: ReaL labels are of all classes; leave one of the two out")
     data = class_data(settings.dataset())
     classifier = classifier_of(settings)
     known = classifier.classes
-    if known == tuple(map(str, range(len(data.classes)))):
-        known = data.classes
-        analysis.note("the model's classes have no names: they are taken to be those of the data, in their order")
+    if known == tuple(map(str, range(len(data.classes)))) and set(known) != set(data.classes):
+        # The published code and timm number folders in this order.
+        known = tuple(sorted(data.classes, key=natural_key))
+        analysis.note(
+            "the model's classes have no names: they are taken to be the data's in timm's order, "
+            + ", ".join(known[:SHOWN])
+            + (", ..." if len(known) > SHOWN else "")
+        )
+    for line in classifier.about.get("notes", ()):
+        analysis.note(f"of the model: {line}")
+    if (settings.split or list(data.splits)[-1]) == "train":
+        analysis.note("these are training pictures: a model that saw them does better on them than on others")
     pictures, outputs, names = _compared(data, settings, known)
     framing = framed(classifier.params.framing, settings)
     examples = ClassExamples(pictures, framing)
     network = classifier.to(device()).eval()
     logits, batch = all_logits(network, examples, settings.batch, settings.precision, settings.loaders, analysis.note)
+    if not bool(logits.isfinite().all()):
+        raise ModelError(
+            f"{settings.model} gives logits that are no finite numbers in {settings.precision}; give another --precision, or the "
+            "weights are damaged"
+        )
     told = logits[:, torch.from_numpy(outputs)]
     results = rank_of(told, torch.from_numpy(pictures.labels))
     metrics = summarise_ranks(results, len(outputs))
@@ -316,14 +334,37 @@ def _read_real(path: Path, pictures: LabelledPictures) -> list[list[int]]:
         content = {f"ILSVRC2012_val_{number:08d}": labels for number, labels in enumerate(content, 1)}
     if not isinstance(content, dict):
         raise DataError(f"ReaL labels {path} are neither a list of lists nor lists by file name")
-    by_stem = {Path(name).stem: labels for name, labels in content.items()}
-    stems = [Path(pictures.name(index)).stem for index in range(len(pictures))]
-    if missing := [stem for stem in stems if stem not in by_stem]:
+    for name, labels in content.items():
+        if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+            raise DataError(f"ReaL labels {path} give {name} {labels!r}; each entry is a list of classes' numbers")
+    names = [pictures.name(index) for index in range(len(pictures))]
+    if not all(name in content for name in names):
+        names = _by_stem(path, content, names)
+    return [content[name] for name in names]
+
+
+def _by_stem(path: Path, content: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """The entries of pictures by their file names alone, without folders and suffixes.
+
+    Raises:
+        DataError: a picture has no entry, or a file name is of several entries or of several pictures.
+    """
+    entries: dict[str, list[str]] = defaultdict(list)
+    for name in content:
+        entries[Path(name).stem].append(name)
+    stems = [Path(name).stem for name in names]
+    if missing := [stem for stem in stems if stem not in entries]:
         raise DataError(
             f"ReaL labels {path} have none for {missing[0]} ({len(missing)} of {len(stems)} pictures); they are for ImageNet's "
             "validation pictures by their numbers, or give lists by file name"
         )
-    return [by_stem[stem] for stem in stems]
+    asked = Counter(stems)
+    if several := [stem for stem in asked if asked[stem] > 1 or len(entries[stem]) > 1]:
+        raise DataError(
+            f"ReaL labels {path}: {several[0]} names {asked[several[0]]} pictures and {len(entries[several[0]])} entries; give "
+            f"every picture an entry by its whole name, for instance {names[0]}"
+        )
+    return [entries[stem][0] for stem in stems]
 
 
 def _by_class(labels: np.ndarray, answers: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from pycocotools import mask as runs
 
 _SLACK = 1.0  # pixels that a box may reach over the border: annotation tools round
@@ -69,6 +70,13 @@ def _check_box(box: Any, width: int, height: int) -> None:
         raise AnnotationError(f"has the bbox {box}, whose area is 0")
     if x < -_SLACK or y < -_SLACK or x + w > width + _SLACK or y + h > height + _SLACK or x >= width or y >= height:
         raise AnnotationError(f"has the bbox {box}, which lies outside its picture of {width} x {height} pixels")
+    # As it will be learnt: cut at the border, in float32.
+    x0, x1 = np.float32(max(x, 0.0)), np.float32(min(x + w, width))
+    y0, y1 = np.float32(max(y, 0.0)), np.float32(min(y + h, height))
+    if x1 <= x0 or y1 <= y0:
+        raise AnnotationError(
+            f"has the bbox {box}, of which nothing is left inside its picture of {width} x {height} pixels"
+        )
 
 
 def _check_segmentation(segmentation: Any, width: int, height: int) -> None:

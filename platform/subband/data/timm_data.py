@@ -32,11 +32,19 @@ class TimmPictures(LabelledPictures):
     Args:
         dataset: map-style: torchvision's, or timm's `ImageDataset`.
         split: what messages call it.
+
+    Raises:
+        DataError: a picture has no label.
     """
 
     def __init__(self, dataset: Any, split: str) -> None:
         self.dataset, self.split = dataset, split
         self.labels = _labels(dataset)
+        if len(self.labels) and int(self.labels.min()) < 0:
+            raise DataError(
+                f"the split {split!r} has pictures without a label (number {self.labels.min()}), as hubs hide those of tests; "
+                "leave the split out"
+            )
 
     def name(self, index: int) -> str:
         """The split and the file's or the picture's number."""
@@ -72,13 +80,20 @@ class TimmImage:
             raise DataError(f"{name} cannot be read ({error})") from error
 
     def digest(self) -> str:
-        """SHA-256 of the file's bytes, or of the pixels where there is no file."""
+        """SHA-256 of the file's bytes, or of the pixels where there is no file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
         reader = getattr(self.pictures.dataset, "reader", None)
-        if reader is None:
-            picture = self.pictures.dataset[self.index][0]
-            return hashlib.sha256(f"{picture.mode} {picture.size}".encode() + picture.tobytes()).hexdigest()
-        with reader[self.index][0] as stream:
-            return hashlib.sha256(stream.read()).hexdigest()
+        try:
+            if reader is None:
+                picture = self.pictures.dataset[self.index][0]
+                return hashlib.sha256(f"{picture.mode} {picture.size}".encode() + picture.tobytes()).hexdigest()
+            with reader[self.index][0] as stream:
+                return hashlib.sha256(stream.read()).hexdigest()
+        except OSError as error:
+            raise DataError(f"{self.pictures.name(self.index)} cannot be read ({error})") from error
 
 
 def open_timm(path: str, options: Mapping[str, str]) -> ClassData:

@@ -103,7 +103,7 @@ def as_pictures(pictures: Sequence[Image | np.ndarray]) -> list[Image]:
         ParamsError: one picture instead of several, or as `as_picture`.
         DataError: as `as_picture`.
     """
-    if isinstance(pictures, Image) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
+    if isinstance(pictures, Image) or (isinstance(pictures, np.ndarray) and pictures.shape[2:] == (3,)):
         raise ParamsError("several pictures are expected: give a single one in a list, [picture]")
     return [as_picture(picture) for picture in pictures]
 

@@ -42,6 +42,11 @@ class TrainingParams(BaseModel):
     )
     validate_from: int = Field(1, ge=1, description="First epoch that is evaluated, from 1; the last one always is.")
 
+    @property
+    def mixes_pairs(self) -> bool:
+        """Whether the loss mixes examples of a micro-batch in pairs, so that each worker's needs an even number."""
+        return False
+
     @model_validator(mode="after")
     def _batch_divides(self) -> TrainingParams:
         if self.batch % self.accumulation:

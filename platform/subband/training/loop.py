@@ -89,7 +89,7 @@ class Training:
         self, method: TrainedMethod, params: TrainingParams, data: TrainingSet, place: Place | None = None
     ) -> None:
         self.method, self.params, self.data, self.place = method, params, data, place or Place()
-        check_division(len(data.train), params.batch, params.accumulation, self.place.world)
+        check_division(len(data.train), params, self.place.world)
         self.model = method.model(params).to(self.place.device)
         if params.gradient_checkpointing:
             checkpoint: Any = getattr(self.model, "set_grad_checkpointing", None)

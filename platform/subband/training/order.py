@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from subband.errors import ParamsError
 from subband.methods.trained import Draw, Examples
+from subband.methods.training_params import TrainingParams
 
 _CPU = torch.device("cpu")
 
@@ -35,18 +36,18 @@ class Place:
     loaders: int = 0
 
 
-def check_division(count: int, batch: int, accumulation: int, world: int) -> None:
+def check_division(count: int, params: TrainingParams, world: int) -> None:
     """Refuse a division of batches that would change what is learnt.
 
     Args:
         count: training examples.
-        batch: examples of one update.
-        accumulation: micro-batches of one update.
+        params: with `batch`, `accumulation` and `mixes_pairs`.
         world: workers.
 
     Raises:
-        ParamsError: fewer examples than a batch, or a batch that cannot be divided equally.
+        ParamsError: fewer examples than a batch, a batch that cannot be divided equally, or odd parts where pairs are mixed.
     """
+    batch, accumulation = params.batch, params.accumulation
     if count < batch:
         raise ParamsError(
             f"{count} training examples do not fill one batch of {batch}: give a smaller batch, or more examples"
@@ -55,7 +56,13 @@ def check_division(count: int, batch: int, accumulation: int, world: int) -> Non
         legal = max(world * accumulation, batch - batch % (world * accumulation))
         raise ParamsError(
             f"a batch of {batch} cannot be divided equally among {world} workers x {accumulation} micro-batches: "
-            f"give a batch of {legal}, or other numbers"
+            f"give a batch of {legal}, fewer workers, or another --accumulation"
+        )
+    share = batch // (world * accumulation)
+    if params.mixes_pairs and share % 2:
+        raise ParamsError(
+            f"examples are mixed in pairs, but {share} of a batch of {batch} are a worker's micro-batch: give a batch of "
+            f"{(share + 1) * world * accumulation}, or mix none (mixup=0, cutmix=0)"
         )
 
 

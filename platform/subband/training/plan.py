@@ -116,7 +116,7 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
         _refuse_other_params(folder, params)
         _refuse_what_is_done(folder, params)
     examples = method.examples(params, dataset)
-    check_division(len(examples.train), params.batch, params.accumulation, settings.workers)
+    check_division(len(examples.train), params, settings.workers)
     sizes = {"training": examples.train, "validation": examples.validation, **examples.tests}
     counts = ", ".join(f"{len(part)} {name}" for name, part in sizes.items())
     decisions.append(("examples", counts, "; ".join(examples.notes) or dataset.uri))

@@ -86,7 +86,7 @@ def check_training(
     for values in varied or [dict(base)]:
         params: TrainingParams = settled_params(method, make_params(method, dict(values)), dataset)
         examples = method.examples(params, dataset)
-        check_division(len(examples.train), params.batch, params.accumulation, settings.workers_per_trial)
+        check_division(len(examples.train), params, settings.workers_per_trial)
         selections[examples.selection] = values
     if len(selections) > 1:
         given = ", ".join(name for name in axes if len({str(values.get(name)) for values in selections.values()}) > 1)

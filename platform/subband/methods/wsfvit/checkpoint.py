@@ -24,7 +24,9 @@ from subband.nn.backbones import read_state
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Keys under which files keep their tensors; averaged weights are taken first."""
 
-PREFIXES = ("module.", "_orig_mod.", "backbone.", "model_ema.")
+PREFIXES = ("module.", "_orig_mod.", "backbone.", "model_ema.", "network.")
+"""Of wrappers, and of a classifier that this platform saved (``network.``)."""
+
 OLD_PARTS = {"attn_block": "attn_local", "attn_channel": "attn_inter", "attn_grid": "attn_global"}
 _FILTERS = ("stem.dwt_l2.w_l", "stem.dwt_l2.w_h")
 _TABLE = "relative_position_bias_table"
@@ -184,10 +186,16 @@ def _without_prefixes(name: str) -> str:
 
 def _backbone_of_detector(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The tensors of a detector's backbone, and the first parts of the other names; of other files everything and nothing."""
-    inside = {name: tensor for name, tensor in state.items() if name.removeprefix("module.").startswith("backbone.")}
+    inside = {
+        name: tensor
+        for name, tensor in state.items()
+        if name.removeprefix("module.").removeprefix("network.").startswith("backbone.")
+    }
     if not inside:
         return dict(state), ()
-    others = (name.removeprefix("module.").split(".")[0] for name in state if name not in inside)
+    others = (
+        name.removeprefix("module.").removeprefix("network.").split(".")[0] for name in state if name not in inside
+    )
     return inside, tuple(dict.fromkeys(others))
 
 

@@ -120,13 +120,8 @@ class WSFViTMethod:
         mixed with those of the same micro-batch, so that another number of workers mixes other pairs.
         """
         images, labels = batch["images"], batch["labels"]
-        if not params.mixing:
+        if not params.mixes_pairs:
             return _of_labels(params.smoothing)(model(images), labels)
-        if len(images) % 2:
-            raise ParamsError(
-                f"mixup and cutmix mix pairs, but a worker's micro-batch has {len(images)} pictures; give another batch, or leave "
-                "both out (mixup=0, cutmix=0)"
-            )
         mix = _mixup(params.mixup, params.cutmix, params.smoothing, params.num_classes)
         with seeded(zlib.crc32(b"mix"), step.seed, step.epoch, step.update):
             mixed, targets = mix(images.clone(), labels)  # it mixes in place

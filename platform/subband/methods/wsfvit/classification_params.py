@@ -209,7 +209,7 @@ class WSFViTParams(TrainingParams):
             raise ParamsError(
                 f"min_lr {self.min_lr:g}, where the cosine ends, lies above lr {self.lr:g}, where it begins"
             )
-        if self.mixing and self.batch // self.accumulation % 2:
+        if self.mixes_pairs and self.batch // self.accumulation % 2:
             raise ParamsError(
                 f"mixup and cutmix mix pairs, so a micro-batch is even, not {self.batch} / {self.accumulation}; give another "
                 "batch, or leave both out (mixup=0, cutmix=0)"
@@ -223,8 +223,8 @@ class WSFViTParams(TrainingParams):
         return first, second, third, fourth
 
     @property
-    def mixing(self) -> bool:
-        """Whether pictures of a batch are mixed."""
+    def mixes_pairs(self) -> bool:
+        """Whether pictures are mixed."""
         return self.mixup > 0 or self.cutmix > 0
 
     @property

@@ -15,13 +15,12 @@ from subband.data.detection import image_tensor, resized_for_test
 from subband.data.instances import Detections, encode_mask
 from subband.errors import ModelError, ParamsError
 from subband.methods.deployable import Deployable, as_pictures
-from subband.methods.wsfvit.checkpoint import WRAPPERS, compare, load_checkpoint
+from subband.methods.wsfvit.checkpoint import compare, load_checkpoint
 from subband.methods.wsfvit_detection.backbone import make_body
 from subband.methods.wsfvit_detection.network import DetectionNetwork
 from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
 from subband.methods.wsfvit_detection.pooling import pasted_mask
 from subband.methods.wsfvit_detection.roi_heads import LOWEST_SCORE
-from subband.nn.backbones import read_state
 
 logger = logging.getLogger(__name__)
 
@@ -139,9 +138,7 @@ def make_network(params: WSFViTDetectionParams, starting: bool = True) -> Detect
     drawn = source.startswith("random:")
     body = make_body(params, int(source[7:]) if drawn else 0)
     if not drawn:
-        # A classifier that the platform saved holds its network under this name.
-        state = {name.removeprefix("network."): value for name, value in read_state(source, WRAPPERS).items()}
-        logger.info("backbone: %s", load_checkpoint(body, state, origin=source))
+        logger.info("backbone: %s", load_checkpoint(body, source))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(params.seed)
         return DetectionNetwork(params, body).train()
