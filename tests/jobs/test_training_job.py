@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -116,7 +117,7 @@ def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(training: Place)
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_from_the_last_checkpoint(training: Place) -> None:
     job = training.start(*TINY, "--epochs", "6", "--workers", "2", "--name", "mourned", "--no-register-model")
-    wait_for_epoch(job, 1)
+    wait_for_epoch(job, 2)  # the checkpoint of the first is kept by now
     deadline = time.monotonic() + 60
     while not (workers := train_workers(job)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -210,6 +211,12 @@ def test_a_training_cut_off_before_its_first_validation_is_validated_and_its_mod
     assert "the training early is running in another process" in output, output
     os.killpg(job.pid, signal.SIGKILL)
     ended(job)
+    # As if it had been killed between writing its last checkpoint and reporting it.
+    kept = max((folder(training, "early") / "train").glob("checkpoint_*/training.json")).parent
+    unreported = kept.with_name("checkpoint_2999-01-01_00-00-00.000000")
+    shutil.copytree(kept, unreported)
+    about = json.loads((unreported / "training.json").read_text())
+    (unreported / "training.json").write_text(json.dumps({**about, "epoch": about["epoch"] + 1}))
     status, output = training.run("wpformer", "--resume", "early", "--epochs", "1", "--validate-from", "1")
     assert status == 0, output
     assert re.search(r"kept: epoch \d+ of \d+", output), output

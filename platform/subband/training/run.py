@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -165,11 +166,19 @@ def _train(
     assert done.checkpoint is not None
     with done.checkpoint.as_directory() as folder:
         _finish(plan, result, Path(folder))
+    _remove_others(plan.folder, Path(done.checkpoint.path))
     live.points([(f"{name}.{key}", value, 0) for name, row in result.tests.items() for key, value in row.items()])
     for name, figure in _figures(plan, result).items():
         figure.savefig(live.folder / f"{name}.png", dpi=110)
     about = {"tests": result.tests, "best_epoch": result.best_epoch, "stop": result.stop, "epochs": len(result.history)}
     write_atomically(plan.folder / RESULTS, json.dumps(about, indent=1).encode())
+
+
+def _remove_others(folder: Path, kept: Path) -> None:
+    """Remove checkpoints that a killed process wrote and did not report: Ray does not know them, and they look like later ones."""
+    for path in folder.glob(f"{RUN_NAME}/checkpoint_*"):
+        if path.name != kept.name:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _told(say: Callable[[str], None]) -> Callable[[int, int], None]:
