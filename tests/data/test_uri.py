@@ -25,6 +25,9 @@ def test_uris_that_cannot_be_opened(uri, message):
 
 
 def test_a_bare_folder_is_told_its_scheme(mvtec_root, tmp_path):
+    (tmp_path / "one" / "train" / "good").mkdir(parents=True)
+    with pytest.raises(DataError, match="say which layout it has: mvtec:"):
+        open_dataset(str(tmp_path / "one"))
     with pytest.raises(DataError, match=f"is a folder; say which layout it has: mvtec:{mvtec_root}"):
         open_dataset(str(mvtec_root))
     (tmp_path / "visa" / "split_csv").mkdir(parents=True)

@@ -169,8 +169,9 @@ def test_a_classifiers_weights_are_the_start_and_others_are_refused(tmp_path: Pa
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"drops": (1, 5), "epochs": 4}, "drops .* between 0 and 4"),
+        ({"drops": (1, 5), "epochs": 4}, "drops .* above 0 and below 4 .*for instance --drops 3$"),
         ({"drops": (3, 2), "epochs": 4}, "growing"),
+        ({"drops": (8, 11), "epochs": 1}, "below 1 .*: train more epochs"),
         ({"variant": "tt"}, "'tt' is not a WSF-ViT variant"),
         ({"weights": "pretrained"}, "no pretrained weights of WSF-ViT to fetch"),
         ({"classes": ("a", "a")}, "a name of its own"),

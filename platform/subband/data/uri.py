@@ -70,6 +70,7 @@ def _scheme_message(uri: str, scheme: str, has_colon: bool) -> str:
     folder = Path(uri).expanduser()
     if uri and folder.is_dir():
         marks = {
+            "mvtec": [each.name for each in folder.glob("train/*/")] == ["good"] or any(folder.glob("*/train/good")),
             "pairs": is_pairs_folder(folder),
             "visa": (folder / "split_csv").is_dir() or any(folder.glob("*/Data")),
             "coco": is_coco_folder(folder),

@@ -67,7 +67,7 @@ def learning_curves(
         if axes.has_data():
             axes.legend(fontsize=style.SMALL, frameon=False)
     for axes in (losses, *panels):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
 

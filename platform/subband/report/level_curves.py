@@ -67,6 +67,5 @@ def level_curves(
         low = LOW if lowest >= LOW else 10 * math.floor(lowest / 10) - 5
         axes.set(title=metric, xlabel=unit, ylabel="%", ylim=(low, HIGH), xticks=list(levels))
         style.tidy(axes)
-    handles, labels = row[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=style.SMALL, frameon=False)
+    row[0].legend(loc="best", fontsize=style.SMALL, framealpha=0.8, edgecolor="none")
     return figure

@@ -113,7 +113,7 @@ def frame_errors(errors_NT: npt.ArrayLike, copied_NT: npt.ArrayLike, title: str 
         label = f"{words}: {values.mean():.1f} on average"
         axes.plot(moments, values.mean(axis=0), color=colour, linestyle=line, marker="o", markersize=3, label=label)
     axes.set(xlabel="predicted frame", ylabel="squared error a frame (sum over pixels)", ylim=(0, None))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     style.tidy(axes)
     axes.legend(fontsize=style.SMALL, frameon=False)
     return figure

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sqlite3
+import sys
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -130,7 +132,7 @@ def ui_command(target: TrackingTarget, port: int = DEFAULT_PORT) -> str | None:
     """The line to type to open the MLflow page of a database; None for a server, whose page is already there."""
     if target.is_server:
         return None
-    return f"mlflow ui --workers 1 --port {port} --backend-store-uri {shlex.quote(target.uri)}"
+    return f"{_program('mlflow')} ui --workers 1 --port {port} --backend-store-uri {shlex.quote(target.uri)}"
 
 
 def experiment_url(base: str, experiment_id: str, view: str | None = None) -> str:
@@ -149,3 +151,11 @@ def comparison_url(base: str, run_ids: Iterable[str], experiment_id: str) -> str
     """
     runs, experiments = (quote(json.dumps(list(ids))) for ids in (run_ids, [experiment_id]))
     return f"{base.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}&{_WORKFLOW}"
+
+
+def _program(name: str) -> str:
+    """A program of this environment as it can be typed in the current folder."""
+    inside = Path(sys.executable).with_name(name)
+    if shutil.which(name) or not inside.exists():
+        return name
+    return shlex.quote(str(inside.relative_to(Path.cwd()) if inside.is_relative_to(Path.cwd()) else inside))

@@ -50,7 +50,7 @@ def check_division(count: int, params: TrainingParams, world: int) -> None:
     batch, accumulation = params.batch, params.accumulation
     if count < batch:
         raise ParamsError(
-            f"{count} training examples do not fill one batch of {batch}: give a smaller batch, or more examples"
+            f"{count} training examples do not fill one batch of {batch}: give a smaller --batch, or more examples"
         )
     if batch % (world * accumulation):
         legal = max(world * accumulation, batch - batch % (world * accumulation))

@@ -68,7 +68,8 @@ def _ranking(console: Console, result: SweepResult) -> Table:
 
 def _champions(result: SweepResult) -> Table:
     table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
-    table.add_column("model", overflow="fold", min_width=28)
+    longest = max((len(name) for name, _ in result.versions.values()), default=0)
+    table.add_column("model", overflow="fold", min_width=max(28, longest))  # a name that is broken cannot be copied
     for heading in ("version", "threshold", "false alarms", "defects found", "parity"):
         table.add_column(heading, justify="right")
     for report in result.champions:

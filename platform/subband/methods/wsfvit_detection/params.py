@@ -126,9 +126,12 @@ class WSFViTDetectionParams(TrainingParams):
     @model_validator(mode="after")
     def _schedule_and_sizes_fit(self) -> WSFViTDetectionParams:
         if list(self.drops) != sorted(set(self.drops)) or any(not 0 < drop < self.epochs for drop in self.drops):
+            legal = [drop for drop in (round(0.75 * self.epochs), round(0.92 * self.epochs)) if 0 < drop < self.epochs]
+            instead = (
+                f"for instance --drops {' '.join(map(str, dict.fromkeys(legal)))}" if legal else "train more epochs"
+            )
             raise ParamsError(
-                f"drops {self.drops} must be growing numbers of epochs between 0 and {self.epochs} (epochs), for instance "
-                f"{' '.join(str(round(self.epochs * share)) for share in (0.75, 0.92))}"
+                f"drops {self.drops} must be growing numbers of epochs above 0 and below {self.epochs} (epochs): {instead}"
             )
         _ = self.sizes
         if self.test_side > self.longest:
