@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,29 @@ from job_runs import Place
 def place(tmp_path: Path) -> Place:
     (tmp_path / "elsewhere").mkdir()
     return Place(tmp_path / "home", tmp_path / "elsewhere")
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str]]]:
+    """Runs a job's body in this process, which finds what is wrong before Ray starts: exit status, and what it said in one line."""
+    monkeypatch.setenv("SUBBAND_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    on_termination = signal.getsignal(signal.SIGTERM)
+
+    def run(body: Callable[[list[str]], int], *arguments: str) -> tuple[int, str]:
+        status = body(list(arguments))
+        output = capsys.readouterr().out
+        assert "Traceback" not in output
+        assert output.count("error:") == 1
+        for name in ("runs", "trainings"):
+            assert not (tmp_path / "home" / name).exists(), "something was written"
+        return status, " ".join(output.split())
+
+    yield run
+    signal.signal(signal.SIGTERM, on_termination)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,13 @@ class Place:
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run the job to its end: exit status and output."""
         return ended(self.start(*arguments))
+
+    def smoke_training(self, method: str) -> tuple[Path, str]:
+        """Where a smoke run of `jobs/train.py` on two workers left its training, and its output."""
+        training = replace(self, job=ROOT / "jobs" / "train.py")
+        status, output = training.run(method, "--smoke", "--workers", "2", "--name", "first")
+        assert status == 0, output
+        return self.home / "trainings" / "first", output
 
     def sweep(self, name: str) -> Path:
         """The folder of a sweep."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import re
-import signal
 
 import pytest
 from PIL import Image
@@ -15,23 +15,8 @@ TINY = "synthetic:?train=6&test=8&size=64&categories=weave"
 
 
 @pytest.fixture
-def ended(tmp_path, monkeypatch, capsys):
-    """Run the job's body in this process: what is wrong is found before Ray starts."""
-    monkeypatch.setenv("SUBBAND_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    on_termination = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments):
-        status = sweep_job(SPACE, "", list(arguments))
-        output = capsys.readouterr().out
-        assert "Traceback" not in output
-        assert output.count("error:") == 1
-        assert not (tmp_path / "home" / "runs").exists(), "something was written"
-        return status, " ".join(output.split())
-
-    yield run
-    signal.signal(signal.SIGTERM, on_termination)
+def ended(refused):
+    return functools.partial(refused, functools.partial(sweep_job, SPACE, ""))
 
 
 @pytest.fixture

@@ -14,13 +14,9 @@ import subband
 
 
 @pytest.mark.slow
-def test_a_classifier_is_trained_validated_and_explained(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    place = Place(tmp_path / "home", tmp_path / "elsewhere", job=ROOT / "jobs" / "train.py")
-    status, output = place.run("wsfvit", "--smoke", "--workers", "2", "--name", "first")
-    assert status == 0, output
+def test_a_classifier_is_trained_validated_and_explained(place: Place, tmp_path: Path) -> None:
+    folder, output = place.smoke_training("wsfvit")
     assert "registered: smoke-wsfvit-synthetic-shapes version 1" in output
-    folder = place.home / "trainings" / "first"
     tested = json.loads((folder / "report" / "results.json").read_text())["tests"]["test"]
     assert (folder / "report" / "confusion-test.png").is_file()
     champion = "models:/smoke-wsfvit-synthetic-shapes@champion"

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from job_runs import ROOT, Place
+from job_runs import Place
 
 import subband
 
 
 @pytest.mark.slow
-def test_two_workers_train_a_predictor_that_is_registered_and_loaded(tmp_path: Path) -> None:
-    training = Place(tmp_path / "home", tmp_path, job=ROOT / "jobs" / "train.py")
-    status, output = training.run("wsfvit-video", "--smoke", "--workers", "2", "--name", "first")
-    assert status == 0, output
+def test_two_workers_train_a_predictor_that_is_registered_and_loaded(place: Place) -> None:
+    folder, output = place.smoke_training("wsfvit-video")
     assert "set aside chose the checkpoint" in output
     assert re.search(r"registered: smoke-wsfvit-video-moving-digits version 1", output), output
-    folder = training.home / "trainings" / "first"
     predictor = subband.load(folder / "model")
     assert predictor.predict(np.zeros((4, 64, 64), np.uint8)).shape == (4, 64, 64)
     tests = json.loads((folder / "report" / "results.json").read_text())["tests"]

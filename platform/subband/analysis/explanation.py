@@ -52,7 +52,6 @@ class ExplanationSettings(AnalysisSettings):
     pictures: int = Field(
         8, ge=1, le=64, description="Pictures, evenly spread over the last split, or over all of a folder."
     )
-
     reduction: int | None = Field(
         None,
         ge=1,
@@ -281,8 +280,9 @@ def stage_end(network: nn.Module, name: str, reduction: int | None = None) -> St
 
 
 def _of_timm(name: str, weights: str, text: str) -> tuple[Any, Framing, Sequence[str]]:
-    for method in list_methods():
-        get_method(method)  # a method may register networks of its own with timm
+    if not timm.is_model(name):
+        for method in list_methods():
+            get_method(method)  # it may register networks of its own with timm
     if not timm.is_model(name):
         raise ParamsError(
             f"{text!r} is neither a saved model, nor a checkpoint's file, nor a model of timm's: see timm.list_models()"

@@ -105,9 +105,10 @@ def run(analysis: Analysis, settings: ValidationSettings) -> None:
         )
     for line in classifier.about.get("notes", ()):
         analysis.note(f"of the model: {line}")
-    if (settings.split or list(data.splits)[-1]) == "train":
+    split = list(data.splits)[-1] if settings.split is None else settings.split
+    if split == "train":
         analysis.note("these are training pictures: a model that saw them does better on them than on others")
-    pictures, outputs, names = _compared(data, settings, known)
+    pictures, outputs, names = _compared(data, split, settings, known)
     framing = framed(classifier.params.framing, settings)
     examples = ClassExamples(pictures, framing)
     network = classifier.to(device()).eval()
@@ -270,10 +271,10 @@ def _logits(
 
 
 def _compared(
-    data: ClassData, settings: ValidationSettings, known: Sequence[str]
+    data: ClassData, split: str, settings: ValidationSettings, known: Sequence[str]
 ) -> tuple[LabelledPictures, np.ndarray, list[str]]:
     """The pictures with their labels among the compared classes, the model's outputs for these, and their names."""
-    pictures = data.split(settings.split) if settings.split is not None else list(data.splits.values())[-1]
+    pictures = data.split(split)
     own = {name: index for index, name in enumerate(known)}
     if settings.classes is None:
         if strange := [name for name in data.classes if name not in own]:

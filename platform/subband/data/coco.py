@@ -21,7 +21,7 @@ from typing import Any
 
 from pycocotools import mask as runs
 
-from subband.data.coco_annotations import AnnotationError, check_annotation, segmentation_runs
+from subband.data.coco_annotations import AnnotationError, check_annotation, cut_box, segmentation_runs
 from subband.data.digests import file_digests
 from subband.data.folders import existing_folder
 from subband.data.images import FileSource
@@ -71,8 +71,7 @@ class CocoPicture:
         width, height = self.size
         boxes, masks, areas = [], [], []
         for _, annotation in self.annotations:
-            x, y, w, h = annotation["bbox"]
-            boxes.append((max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)))
+            boxes.append(cut_box(annotation["bbox"], width, height))
             mask = segmentation_runs(annotation["segmentation"], width, height)
             masks.append({"size": tuple(mask["size"]), "counts": mask["counts"].decode("ascii")})
             areas.append(float(annotation["area"]) if "area" in annotation else float(runs.area(mask)))

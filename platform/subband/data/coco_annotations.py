@@ -7,7 +7,7 @@ what is broken is found here, before it is decoded.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,12 @@ def check_annotation(
     _check_segmentation(annotation.get("segmentation"), width, height)
 
 
+def cut_box(box: Sequence[float], width: int, height: int) -> tuple[float, float, float, float]:
+    """Corners x0, y0, x1, y1 of a box [x, y, width, height], cut at the border of its picture."""
+    x, y, w, h = box
+    return max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)
+
+
 def segmentation_runs(segmentation: Any, width: int, height: int) -> dict[str, Any]:
     """The compressed run lengths of a checked segmentation."""
     if isinstance(segmentation, list):
@@ -70,9 +76,7 @@ def _check_box(box: Any, width: int, height: int) -> None:
         raise AnnotationError(f"has the bbox {box}, whose area is 0")
     if x < -_SLACK or y < -_SLACK or x + w > width + _SLACK or y + h > height + _SLACK or x >= width or y >= height:
         raise AnnotationError(f"has the bbox {box}, which lies outside its picture of {width} x {height} pixels")
-    # As it will be learnt: cut at the border, in float32.
-    x0, x1 = np.float32(max(x, 0.0)), np.float32(min(x + w, width))
-    y0, y1 = np.float32(max(y, 0.0)), np.float32(min(y + h, height))
+    x0, y0, x1, y1 = np.array(cut_box(box, width, height), np.float32)  # as it will be learnt
     if x1 <= x0 or y1 <= y0:
         raise AnnotationError(
             f"has the bbox {box}, of which nothing is left inside its picture of {width} x {height} pixels"

@@ -186,16 +186,11 @@ def _without_prefixes(name: str) -> str:
 
 def _backbone_of_detector(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The tensors of a detector's backbone, and the first parts of the other names; of other files everything and nothing."""
-    inside = {
-        name: tensor
-        for name, tensor in state.items()
-        if name.removeprefix("module.").removeprefix("network.").startswith("backbone.")
-    }
+    bare = {name: name.removeprefix("module.").removeprefix("network.") for name in state}
+    inside = {name: tensor for name, tensor in state.items() if bare[name].startswith("backbone.")}
     if not inside:
         return dict(state), ()
-    others = (
-        name.removeprefix("module.").removeprefix("network.").split(".")[0] for name in state if name not in inside
-    )
+    others = (bare[name].split(".")[0] for name in state if name not in inside)
     return inside, tuple(dict.fromkeys(others))
 
 
