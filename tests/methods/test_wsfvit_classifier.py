@@ -62,8 +62,8 @@ def test_bad_pictures_are_told(classifier, tmp_path):
             classifier.predict(single)
     with pytest.raises(ParamsError, match="top is 0; ask for 1 class or more"):
         classifier.predict([np.zeros((4, 4, 3), np.uint8)], top=0)
-    with pytest.raises(ParamsError, match=r"a picture array is uint8 \(H, W, 3\)"):
-        classifier.predict([np.zeros((4, 4))])
+    with pytest.raises(ParamsError, match="an array of an image is uint8"):
+        classifier.predict([np.zeros((4, 4), np.int64)])
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:5000])

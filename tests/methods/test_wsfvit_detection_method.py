@@ -98,7 +98,7 @@ def test_answers_are_in_the_pixels_of_the_picture(trained: Training) -> None:
         with pytest.raises(ParamsError, match="from 0 to 1"):
             detector.predict([picture], score=wrong)
     with pytest.raises(ParamsError, match="uint8"):
-        detector.predict([np.zeros((4, 4, 3))])
+        detector.predict([np.zeros((4, 4, 3), np.int64)])
     with pytest.raises(ParamsError, match="give a single one in a list"):
         detector.predict(picture)
 

@@ -138,7 +138,9 @@ OBJECTS = torch.tensor([[12.0, 8, 44, 49], [0, 0, 0, 0], [5, 30, 25, 60], [60, 4
 
 def made(cascade: bool, number: int = 0) -> tuple[Stage, Tensor, Tensor, list[Sampled]]:
     generator = torch.Generator().manual_seed(0)
-    stage = Stage((CASCADE if cascade else SINGLE)[number], channels=8, hidden=8, classes=2, cascade=cascade)
+    stage = Stage(
+        (CASCADE if cascade else SINGLE)[number], channels=8, hidden=8, classes=2, cascade=cascade, mmdet_boxes=False
+    )
     logits, deltas = torch.randn(4, 3, generator=generator), torch.randn(4, 2, 4, generator=generator)
     matched = torch.tensor([0, 0, 1, 2])
     marked = torch.tensor([False, False, True, False])
@@ -216,7 +218,7 @@ def test_a_quarter_at_most_is_drawn_with_an_object() -> None:
 
 
 def rpn(inside: bool, beta: float = 0.0) -> ProposalNetwork:
-    return ProposalNetwork(8, 8.0, 100, 100, 50, beta=beta, inside=inside)
+    return ProposalNetwork(8, 8.0, 100, 100, 50, beta=beta, inside=inside, mmdet_boxes=False)
 
 
 def test_a_cascade_learns_from_anchors_inside_the_picture_alone() -> None:
@@ -267,7 +269,7 @@ def test_a_count_is_never_zero() -> None:
 
 
 def test_anchors_stand_at_their_levels_strides_though_the_coarsest_map_is_rounded_up() -> None:
-    proposals = ProposalNetwork(8, 8.0, candidates=20, trained=10, tested=10, beta=0.0, inside=False)
+    proposals = ProposalNetwork(8, 8.0, candidates=20, trained=10, tested=10, beta=0.0, inside=False, mmdet_boxes=False)
     sides = (56, 28, 14, 7, 4)  # of a picture of 224 pixels
     maps = [torch.zeros(1, 8, side, side) for side in sides]
     (anchors,) = proposals.anchor_generator(ImageList(torch.zeros(1, 3, 224, 224), [(224, 224)]), maps)

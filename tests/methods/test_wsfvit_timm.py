@@ -123,7 +123,7 @@ def test_frozen_normalisations_keep_their_statistics_and_train_their_weights():
 
 
 def test_weights_from_nowhere_are_refused_with_the_choices():
-    with pytest.raises(ModelError, match=r"wsfvit_t: .* no weights .*'file': PATH.* pretrained=False"):
+    with pytest.raises(ModelError, match=r"wsfvit_t: .* cannot fetch.*'file': PATH.* pretrained=False"):
         timm.create_model("wsfvit_t", pretrained=True)
 
 

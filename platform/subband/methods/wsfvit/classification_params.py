@@ -99,7 +99,7 @@ class WSFViTParams(TrainingParams):
     weights: Weights = Field(
         "random:0",
         description="Where training starts: random:SEED, or the path of a checkpoint of the same variant, whose position bias "
-        "tables are interpolated to the window. The authors published none that could be fetched.",
+        "tables are interpolated to the window. The authors' README links theirs, for download in a browser.",
     )
     replace_head: bool = Field(
         False, description="Leave the last layer out of the weights' file, for data with other classes than its own."

@@ -85,7 +85,7 @@ class Classifier(Deployable):
             ParamsError: one is neither a PIL image nor a uint8 array (H, W, 3), or there is none.
             DataError: one cannot be decoded.
         """
-        images = as_pictures(pictures)
+        images = as_pictures(pictures, self.reading)
         if not images:
             raise ParamsError("no pictures were given")
         device = self.network.stem.conv1.weight.device

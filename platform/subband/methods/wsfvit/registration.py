@@ -69,8 +69,9 @@ def create_wsfvit(
     configuration = resolve_pretrained_cfg(name, pretrained_cfg, pretrained_cfg_overlay)
     if pretrained and not configuration.file:
         raise ModelError(
-            f"{name}: its authors published no weights that could be fetched. Give a checkpoint's file with "
-            "pretrained_cfg_overlay={'file': PATH}, or start from random weights with pretrained=False"
+            f"{name}: its authors' weights lie on a file-sharing site, which a program cannot fetch. Download them in a "
+            "browser and give the file with pretrained_cfg_overlay={'file': PATH}, or start from random weights with "
+            "pretrained=False"
         )
     published = NAMES[name]
     options.setdefault("window", published.window)

@@ -1,9 +1,10 @@
-"""ObjectDetector: the deployable model, and how its network is made and restored."""
+"""ObjectDetector: the deployable model, and how its network is made, restored, or adopted from a published checkpoint."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from subband.data.detection import image_tensor, resized_for_test
 from subband.data.instances import Detections, encode_mask
 from subband.errors import ModelError, ParamsError
 from subband.methods.deployable import Deployable, as_pictures
+from subband.methods.registry import validated
 from subband.methods.wsfvit.checkpoint import compare, load_checkpoint
 from subband.methods.wsfvit_detection.backbone import make_body
+from subband.methods.wsfvit_detection.checkpoint import load_published, read_detector
 from subband.methods.wsfvit_detection.network import DetectionNetwork
 from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
 from subband.methods.wsfvit_detection.pooling import pasted_mask
@@ -51,7 +54,7 @@ class ObjectDetector(Deployable):
         """What is found in pictures of any sizes.
 
         Args:
-            pictures: PIL images, or uint8 arrays (H, W, 3) in RGB.
+            pictures: PIL images of any mode, or arrays (`subband.data.images.to_picture`).
             score: lowest one that is given, in [0.05, 1]; below 0.05 nothing is kept in any case.
 
         Returns:
@@ -65,7 +68,7 @@ class ObjectDetector(Deployable):
             raise ParamsError(f"score {score} must be a number from 0 to 1")
         params: Any = self.params
         found = []
-        for image in as_pictures(pictures):
+        for image in as_pictures(pictures, self.reading):
             prepared = image_tensor(resized_for_test(image, params.test_side, params.longest))
             found += detections(self.network, [prepared], [image.size])
         return [each.above(score) for each in found]
@@ -160,3 +163,33 @@ def restore_detector(
         )
     detector.load_state_dict(dict(tensors))
     return detector.eval()
+
+
+def adopt_checkpoint(path: Path | str, **values: Any) -> ObjectDetector:
+    """A detector of a published checkpoint in mmdetection's naming: kind, variant and sizes are read off the file.
+
+    Args:
+        path: the file, of torch.save or .safetensors; no code in it is run.
+        values: further params; those that the file tells must be true of it, but for the window, to which position bias tables
+            are interpolated, and the classes, whose number alone is in every file.
+
+    Raises:
+        ModelError: the file is no such checkpoint, or of another detector than `values` say.
+        ParamsError: illegal values.
+    """
+    state, told = read_detector(str(path))
+    count = told.pop("num_classes")
+    for name in ("kind", "variant", "channels", "hidden"):
+        said = values.get(name, told[name])
+        if str(said).lower() != str(told[name]):
+            raise ModelError(f"{path} is of a detector with {name}={told[name]}, not {said}")
+    params = validated(WSFViTDetectionParams, {**told, "mmdet_boxes": True, **values, "weights": str(path)}, NAME)
+    if len(params.classes) != count:
+        given = f"not {len(params.classes)}" if params.classes else "whose names are not in the file"
+        raise ModelError(
+            f"{path} is of a detector with {count} classes, {given}: give {count} names in its order (classes)"
+        )
+    network = make_network(params, starting=False)
+    load_published(network, state, str(path))
+    about = {"weights": f"published checkpoint {Path(path).name}; which pictures chose it is not in the file"}
+    return ObjectDetector(params, network, about).eval()

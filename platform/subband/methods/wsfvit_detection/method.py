@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -22,7 +23,14 @@ from subband.data.detection import (
 from subband.data.instances import Detections, Instances
 from subband.errors import DataError, ParamsError
 from subband.methods.trained import Batch, Step, TrainingSet
-from subband.methods.wsfvit_detection.detector import NAME, ObjectDetector, detections, make_network, restore_detector
+from subband.methods.wsfvit_detection.detector import (
+    NAME,
+    ObjectDetector,
+    adopt_checkpoint,
+    detections,
+    make_network,
+    restore_detector,
+)
 from subband.methods.wsfvit_detection.network import DetectionNetwork
 from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
 from subband.methods.wsfvit_detection.recipes import RECIPES
@@ -168,6 +176,10 @@ class WSFViTDetectionMethod:
     ) -> ObjectDetector:
         """The detector that was saved with these tensors."""
         return restore_detector(params, tensors, description["about"])
+
+    def adopt(self, path: Path, values: Mapping[str, Any]) -> ObjectDetector:
+        """The detector of a published checkpoint in mmdetection's naming."""
+        return adopt_checkpoint(path, **{name: value for name, value in values.items() if name != "weights"})
 
 
 WSFVIT_DETECTION = WSFViTDetectionMethod()

@@ -43,9 +43,12 @@ class DetectionNetwork(nn.Module):
             tested=params.proposals,
             beta=SMOOTH_L1 if cascade else 0.0,
             inside=cascade,
+            mmdet_boxes=params.mmdet_boxes,
         )
         kinds = CASCADE if cascade else SINGLE
-        self.heads = RegionHeads(kinds, params.channels, params.hidden, len(params.classes), params.sampled_regions)
+        self.heads = RegionHeads(
+            kinds, params.channels, params.hidden, len(params.classes), params.sampled_regions, params.mmdet_boxes
+        )
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 

@@ -29,8 +29,8 @@ class WSFViTDetectionParams(TrainingParams):
     variant: str = Field("t", description="Of the backbone: p0 p1 p2 n t s m b; published are t, s and m.")
     weights: Weights = Field(
         "random:0",
-        description="Of the backbone: random:SEED, or the path of a checkpoint of the classifier. Its authors published none that "
-        "could be fetched.",
+        description="Of the backbone: random:SEED, or the path of a checkpoint of the classifier or of a detector. The authors' "
+        "README links theirs, for download in a browser.",
     )
     window: int = Field(
         7, ge=1, le=24, description="Side of the backbone's windows; pictures are padded to multiples of 32 times it."
@@ -47,6 +47,11 @@ class WSFViTDetectionParams(TrainingParams):
     hidden: int = Field(1024, ge=8, le=8192, description="Width of the box heads' linear layers.")
     anchor_scale: float = Field(
         8.0, gt=0, le=64, description="Side of the anchors in units of their level's stride (4 to 64 pixels)."
+    )
+    mmdet_boxes: bool = Field(
+        False,
+        description="mmdetection's boxes, as published: anchors have unrounded sides, and what shrinks a box is limited like what "
+        "makes it grow. Checkpoints in its naming turn it on.",
     )
     candidates: int = Field(
         2000, ge=1, description="Regions of each level of a picture among which repetitions are suppressed in training."

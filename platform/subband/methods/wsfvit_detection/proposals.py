@@ -10,6 +10,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
 from subband.methods.wsfvit_detection.backbone import STRIDES
+from subband.methods.wsfvit_detection.box_coding import SymmetricCoder
 from subband.methods.wsfvit_detection.matching import ObjectMatcher, mean_over_workers
 
 RATIOS = (0.5, 1.0, 2.0)
@@ -33,6 +34,13 @@ class PreciseAnchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has 
         return super().grid_anchors(grid_sizes, [[stride, stride] for stride in LEVEL_STRIDES])  # type: ignore[no-any-return]
 
 
+def exact_anchors(side: float) -> Tensor:
+    """Boxes (3, 4) around the origin, of area `side` squared and the heights per width in `RATIOS`, unrounded as in mmdetection."""
+    roots_A = torch.tensor(RATIOS).sqrt()
+    halves_A2 = torch.stack([side / roots_A, side * roots_A], dim=1) / 2
+    return torch.cat([-halves_A2, halves_A2], dim=1)
+
+
 class PreciseHead(RPNHead):  # type: ignore[misc]
     """torchvision's head with float32 answers: in bfloat16 a box of 1000 pixels could only move in steps of four."""
 
@@ -53,13 +61,24 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         tested: the same in evaluation.
         beta: of the smooth L1 loss of boxes; 0 is L1.
         inside: whether only anchors that lie in their picture are learnt from.
+        mmdet_boxes: whether anchors are not rounded, and boxes are decoded, as in mmdetection.
     """
 
     def __init__(
-        self, channels: int, anchor_scale: float, candidates: int, trained: int, tested: int, beta: float, inside: bool
+        self,
+        channels: int,
+        anchor_scale: float,
+        candidates: int,
+        trained: int,
+        tested: int,
+        beta: float,
+        inside: bool,
+        mmdet_boxes: bool,
     ) -> None:
         sides = tuple((round(anchor_scale * stride),) for stride in LEVEL_STRIDES)
         anchors = PreciseAnchors(sides, (RATIOS,) * len(sides))
+        if mmdet_boxes:
+            anchors.cell_anchors = [exact_anchors(anchor_scale * stride) for stride in LEVEL_STRIDES]
         super().__init__(
             anchors,
             PreciseHead(channels, len(RATIOS)),
@@ -71,6 +90,8 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
             post_nms_top_n={"training": trained, "testing": tested},
             nms_thresh=0.7,
         )
+        if mmdet_boxes:
+            self.box_coder = SymmetricCoder((1.0, 1.0, 1.0, 1.0))
         self.proposal_matcher = ObjectMatcher(0.7, 0.3, floor=0.3)
         self.beta, self.inside = beta, inside
 

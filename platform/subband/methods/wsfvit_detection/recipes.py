@@ -1,10 +1,10 @@
 """The published settings as named presets, and small ones for the embedded data.
 
 Source of the published ones: the detection configurations released with WSF-ViT (specification 11). Their results on COCO
-val2017 stand beside them; none was measured again here. All start from weights of the classifier at 224 pixels, which were not
-released: give ``weights`` the checkpoint of a training of yours. The number of GPUs is not stated; 16 pictures an update is
-Swin's setting. The published runs ask for half precision for Mask R-CNN T and for the cascades T and M, not for S; here
-``precision`` says so, float32 by default.
+val2017 stand beside them; none was measured again here. All start from weights of the classifier at 224 pixels, which the
+authors' README links on a file-sharing site: give ``weights`` the downloaded file, or the checkpoint of a training of yours.
+The number of GPUs is not stated; 16 images an update is Swin's setting. The published runs ask for half precision for Mask
+R-CNN T and for the cascades T and M, not for S; here ``precision`` says so, float32 by default.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_3X: Mapping[str, Any] = {"epochs": 36, "drops": (27, 33), "lr": 1e-4, "batch": 16, "weight_decay": 0.05}
+_3X: Mapping[str, Any] = {
+    "epochs": 36,
+    "drops": (27, 33),
+    "lr": 1e-4,
+    "batch": 16,
+    "weight_decay": 0.05,
+    "mmdet_boxes": True,
+}
 
 # Published: box AP 48.6, AP50 70.6, AP75 53.6; mask AP 43.7, 67.6, 47.2; 42.7 M parameters, 254.6 G at 1120 x 896.
 MASK_RCNN_T = {**_3X, "kind": "mask-rcnn", "variant": "t", "drop_path": 0.2}

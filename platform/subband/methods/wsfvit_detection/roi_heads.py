@@ -16,6 +16,7 @@ from torch.nn import functional
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
 from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image, generalized_box_iou_loss
 
+from subband.methods.wsfvit_detection.box_coding import SymmetricCoder
 from subband.methods.wsfvit_detection.heads import BOX_SIDE, MASK_SIDE, BoxHead, mask_head
 from subband.methods.wsfvit_detection.matching import ObjectMatcher, mean_over_workers
 from subband.methods.wsfvit_detection.pooling import mask_targets, pooled_regions
@@ -81,15 +82,18 @@ class Stage(nn.Module):
         hidden: width of the box head.
         classes: K.
         cascade: whether its box head is convolutional and its box loss GIoU, instead of linear and L1.
+        mmdet_boxes: whether boxes are decoded as in mmdetection.
     """
 
-    def __init__(self, kind: StageKind, channels: int, hidden: int, classes: int, cascade: bool) -> None:
+    def __init__(
+        self, kind: StageKind, channels: int, hidden: int, classes: int, cascade: bool, mmdet_boxes: bool
+    ) -> None:
         super().__init__()
         self.kind, self.cascade = kind, cascade
         self.boxes = BoxHead(channels, hidden, classes, convolutional=cascade)
         self.masks = mask_head(channels, classes)
         a, b, c, d = (1 / spread for spread in kind.spread)
-        self.coder = BoxCoder((a, b, c, d))
+        self.coder = (SymmetricCoder if mmdet_boxes else BoxCoder)((a, b, c, d))
         self.matcher = ObjectMatcher(kind.iou, kind.iou, floor=kind.iou if kind.low_quality else None)
 
     def sample(self, proposals: Sequence[Tensor], targets: Targets, regions: int) -> list[Sampled]:
@@ -170,12 +174,17 @@ class RegionHeads(nn.Module):
         hidden: width of the box heads.
         classes: K.
         regions: of a picture that each stage learns from.
+        mmdet_boxes: whether boxes are decoded as in mmdetection.
     """
 
-    def __init__(self, kinds: Sequence[StageKind], channels: int, hidden: int, classes: int, regions: int) -> None:
+    def __init__(
+        self, kinds: Sequence[StageKind], channels: int, hidden: int, classes: int, regions: int, mmdet_boxes: bool
+    ) -> None:
         super().__init__()
         self.regions = regions
-        self.stages = nn.ModuleList(Stage(kind, channels, hidden, classes, len(kinds) > 1) for kind in kinds)
+        self.stages = nn.ModuleList(
+            Stage(kind, channels, hidden, classes, len(kinds) > 1, mmdet_boxes) for kind in kinds
+        )
 
     def losses(
         self, maps: Maps, proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]], targets: Targets

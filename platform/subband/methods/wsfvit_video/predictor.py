@@ -12,8 +12,10 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from subband.data.images import to_picture
+from subband.data.reading import ReadingRule
 from subband.errors import DataError, ModelError
-from subband.methods.deployable import Deployable, as_picture
+from subband.methods.deployable import Deployable
 from subband.methods.registry import validated
 from subband.methods.wsfvit_video import checkpoint
 from subband.methods.wsfvit_video.network import VideoNetwork
@@ -71,7 +73,7 @@ class VideoPredictor(Deployable):
             DataError: another number of frames, another size, or values that are neither.
         """
         seen, _, side = self.sizes
-        unit = _as_frames(frames, seen, side)
+        unit = _as_frames(frames, seen, side, self.reading)
         device = next(self.parameters()).device
         predicted = self(torch.from_numpy(unit)[None, :, None].to(device))[0, :, 0]
         return np.asarray(predicted.float().clamp(0, 1).cpu().numpy())
@@ -90,7 +92,7 @@ class VideoPredictor(Deployable):
         return lambda: self.predict(noise)
 
 
-def _as_frames(frames: Any, seen: int, side: int) -> npt.NDArray[np.float32]:
+def _as_frames(frames: Any, seen: int, side: int, rule: ReadingRule) -> npt.NDArray[np.float32]:
     """(T, S, S) in [0, 1]."""
     wanted = f"this model sees {seen} grey frames of {side} x {side} pixels"
     if isinstance(frames, Image):
@@ -100,7 +102,7 @@ def _as_frames(frames: Any, seen: int, side: int) -> npt.NDArray[np.float32]:
         if len(frames) != seen or sizes != {(side, side)}:
             words = ", ".join(f"{width} x {height}" for width, height in sorted(sizes))
             raise DataError(f"{wanted}, oldest first; {len(frames)} of {words} were given")
-        frames = np.stack([np.asarray(as_picture(frame).convert("L")) for frame in frames])
+        frames = np.stack([np.asarray(to_picture(frame, rule).convert("L")) for frame in frames])
     try:
         array: npt.NDArray[Any] = np.asarray(frames)
     except ValueError as error:
