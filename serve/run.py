@@ -4,9 +4,10 @@
 the champions of this machine:   python serve/run.py
 a folder of saved detectors:     python serve/run.py --models-dir ~/.subband/runs/SWEEP/champions
 a team's registry:               python serve/run.py --tracking-uri http://mlflow.example:5000 --host 0.0.0.0
+a second one on a cluster:       RAY_ADDRESS=10.0.0.1:6379 python serve/run.py --name line3 --models-dir FOLDER
 
-With RAY_ADDRESS set it joins that cluster; else it starts a Ray of its own. New champions are picked up while it runs;
-Ctrl-C ends it.
+With RAY_ADDRESS set it joins that cluster, whose Serve has one port for all its applications; else it starts a Ray of its
+own. New champions are picked up while it runs; Ctrl-C ends it.
 """
 
 import _checkout  # type: ignore[import-not-found]  # noqa: F401  # isort: skip  # first: it makes the next imports possible
@@ -26,10 +27,12 @@ import tyro
 from pydantic import Field, create_model
 from rich.console import Console
 
-from serve.settings import ServeSettings, make_settings
-from subband.errors import ParamsError, SubbandError
+from serve.place import Place, check_still_ours, choose_place, deployed_at, running_serve
+from serve.settings import DEFAULT_NAME, ServeSettings, make_settings
+from subband.compute import START_SECONDS, start_local_ray
+from subband.errors import ClusterError, ParamsError, SubbandError
 
-START_SECONDS = 120
+WATCH_SECONDS = 1.0  # between two looks at whether the application is still there
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,14 +40,13 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     given = tyro.cli(_flags(), prog="serve/run.py", description=__doc__, args=argv)
     values = {name: value for name, value in given.model_dump().items() if value is not None}
-    host, port = values.pop("host"), values.pop("port")
+    asked = {name: values.pop(name, None) for name in ("name", "route", "host", "port", "replace")}
     try:
         settings = make_settings(values)
-        if not os.environ.get(
-            "RAY_ADDRESS"
-        ):  # a cluster's Serve may hold the port already, and then takes the application
-            _check_port(host, port)
-        _serve(console, settings, values, host, port)
+        place = choose_place(None, **asked)
+        if not os.environ.get("RAY_ADDRESS"):  # a cluster's Serve may hold the port, and takes more applications
+            _check_port(place.host, place.port)
+        _serve(console, settings, values, asked)
     except SubbandError as error:
         console.print(f"error: {error}", style="bold red")
         return 1
@@ -55,10 +57,25 @@ def _flags() -> type[Any]:
     """Flags of the settings, all optional: what is left out comes from the environment, else from the default."""
     fields: dict[str, Any] = {
         "host": (
-            str,
-            Field("127.0.0.1", description="Address to listen at; 0.0.0.0 for every network of this machine."),
+            str | None,
+            Field(None, description="Address to listen at (127.0.0.1); 0.0.0.0 for every network of this machine."),
         ),
-        "port": (int, Field(8000, ge=1, le=65535, description="Port to listen at.")),
+        "port": (
+            int | None,
+            Field(None, ge=1, le=65535, description="Port to listen at (8000, or that of the cluster's Serve)."),
+        ),
+        "name": (
+            str,
+            Field(DEFAULT_NAME, description="Name of the application; each server of a cluster needs its own."),
+        ),
+        "route": (
+            str | None,
+            Field(None, description="Path in front of the interface (/ under the default name, else /NAME)."),
+        ),
+        "replace": (
+            bool,
+            Field(False, description="Replace the application of this name if the cluster runs it already."),
+        ),
     }
     for name, field in ServeSettings.model_fields.items():
         hint = f"(default: {field.default})" if field.default is not None else "(default: see above)"
@@ -95,11 +112,23 @@ def _connect() -> str:
         return f"joined the cluster at {address}"
     paths = [str(root), str(root / "platform"), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR)
+    start_local_ray(logging_level=logging.ERROR)
     return "a local one (RAY_ADDRESS is not set)"
 
 
-def _serve(console: Console, settings: ServeSettings, values: dict[str, Any], host: str, port: int) -> None:
+def _serve(console: Console, settings: ServeSettings, values: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Deploy the application and wait until it ends.
+
+    Args:
+        console: told what happens.
+        settings: of the application.
+        values: those that were given, as the application takes them.
+        asked: name, route, host, port and replace, as `choose_place` takes them.
+
+    Raises:
+        ParamsError: the cluster has no such place; nothing was deployed.
+        ClusterError: the application was deleted or replaced by somebody else.
+    """
     from ray import serve as ray_serve
     from ray.serve.config import HTTPOptions
     from ray.serve.schema import LoggingConfig
@@ -114,26 +143,39 @@ def _serve(console: Console, settings: ServeSettings, values: dict[str, Any], ho
     quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    joined = bool(os.environ.get("RAY_ADDRESS"))
+    place, deployed = choose_place(None, **asked), None
     try:
-        ray_serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=quiet)
-        ray_serve.run(build(values), name="subband", logging_config=quiet)
-        _advise(console, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
-        while not ended.wait(1.0):
-            pass
+        if running_serve() is None:
+            ray_serve.start(http_options=HTTPOptions(host=place.host, port=place.port), logging_config=quiet)
+        place = choose_place(running_serve(), **asked)
+        before = deployed_at(place.name)
+        try:
+            ray_serve.run(build(values), name=place.name, route_prefix=place.route, logging_config=quiet)
+        finally:  # a deployment that failed is there, too
+            now = deployed_at(place.name)
+            deployed = None if now == before else now
+        _advise(console, place, deployed)
+        while not ended.wait(WATCH_SECONDS):
+            check_still_ours(place, deployed)
     except KeyboardInterrupt:
         pass
+    except ClusterError:
+        deployed = None
+        raise
     finally:
         console.print("closing")
-        if os.environ.get("RAY_ADDRESS"):  # other applications of the cluster go on
-            ray_serve.delete("subband")
-        else:
+        if not joined:
             ray_serve.shutdown()  # type: ignore[no-untyped-call]
+        elif deployed is not None and deployed_at(place.name) == deployed:  # what others deployed goes on
+            ray_serve.delete(place.name)
 
 
-def _advise(console: Console, url: str) -> None:
+def _advise(console: Console, place: Place, deployed: float | None) -> None:
     """Say what is served and how to ask."""
     import httpx
 
+    url = place.url
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -142,6 +184,7 @@ def _advise(console: Console, url: str) -> None:
         except httpx.HTTPError as error:
             if time.monotonic() > deadline:
                 raise SubbandError(f"{url} does not answer: {error}") from error
+            check_still_ours(place, deployed)
             time.sleep(0.2)
     for trouble in found["troubles"].values():
         console.print(f"note: {trouble}")

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 JOB = ROOT / "jobs" / "sweep_wepadim.py"
 TINY = "synthetic:?train=6&test=8&size=64&categories=weave"
 SMALL_PARAMS = ("--image-size", "64", "--grid", "8")
-JOB_SECONDS = 300
+JOB_SECONDS = 500
 OUTSIDE = ("PYTHONPATH", "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "MLFLOW_TRACKING_URI", "SUBBAND_HOME")
 
 

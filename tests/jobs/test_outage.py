@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 
 import subband
 from subband.trials import read_records
+from tests.waiting import PATIENCE
 
 
 @pytest.mark.slow
@@ -31,7 +32,9 @@ def test_what_a_dead_server_missed_is_pushed_later(place):
     uri = f"sqlite:///{place.home / 'later.db'}"
     environment = {**place.environment, "PYTHONPATH": str(ROOT / "platform")}
     command = [sys.executable, "-m", "subband.tracking", "push", str(folder), "--tracking-uri", uri]
-    pushed = subprocess.run(command, env=environment, cwd=place.folder, capture_output=True, text=True, timeout=300)
+    pushed = subprocess.run(
+        command, env=environment, cwd=place.folder, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert pushed.returncode == 0, pushed.stdout + pushed.stderr
     assert "all 2 trials (2 new)" in pushed.stdout
     client = MlflowClient(uri)

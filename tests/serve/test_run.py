@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,9 @@ import httpx
 import pytest
 import yaml
 
+from subband.compute.local_ray import START_LIMITS
 from tests.serve.conftest import ROOT, asked, child_environment, encoded, free_port
-
-START_SECONDS = 180
+from tests.waiting import PATIENCE, until
 
 
 @contextmanager
@@ -38,23 +37,21 @@ def started(command: list[str], environment: dict[str, str], log: Path) -> Itera
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(60)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def wait_for(log: Path, words: str, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + START_SECONDS
-    while words not in log.read_text() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.2)
+    until(lambda: words in log.read_text() or process.poll() is not None, log.read_text, pause=0.2)
     assert words in log.read_text(), log.read_text()
     return log.read_text()
 
 
 def is_healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/healthz", timeout=60).status_code == 200
+        return httpx.get(f"{url}/healthz", timeout=PATIENCE).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -68,12 +65,12 @@ def test_the_script_prints_lines_that_work_when_typed(models_dir, pictures, dete
         (tmp_path / "picture.png").write_bytes(encoded(pictures[0]))
         for name, detector in detectors.items():
             line, png_line = re.findall(rf"^  (curl .*/v1/models/{name}/predict)$", said, re.MULTILINE)
-            answer = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, check=True, timeout=60)
+            answer = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, check=True, timeout=PATIENCE)
             (expected,) = asked(detector, [pictures[0]])
             score = re.search(rb'"score":([0-9.e+-]+)', answer.stdout)
             assert score is not None, answer.stdout
             assert float(score[1]) == pytest.approx(expected.score, rel=1e-5)
-            subprocess.run(png_line, shell=True, cwd=tmp_path, capture_output=True, check=True, timeout=60)
+            subprocess.run(png_line, shell=True, cwd=tmp_path, capture_output=True, check=True, timeout=PATIENCE)
             assert (tmp_path / "heatmap.png").read_bytes().startswith(b"\x89PNG")
             (tmp_path / "heatmap.png").unlink()
     assert process.returncode == 0, log.read_text()
@@ -85,7 +82,13 @@ def test_the_script_tells_what_is_wrong_before_it_starts_anything(models_dir, tm
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "serve/run.py", *words]
         return subprocess.run(
-            command, cwd=ROOT, env=child_environment(tmp_path), capture_output=True, text=True, timeout=120, check=False
+            command,
+            cwd=ROOT,
+            env=child_environment(tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
         )
 
     missing = run("--models-dir", str(tmp_path / "none"))
@@ -108,11 +111,11 @@ def test_serves_own_command_runs_the_config_file(models_dir, pictures, tmp_path)
     config["applications"][0]["args"]["models_dir"] = str(models_dir)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     log = tmp_path / "log"
+    limits = {name: str(value) for name, value in START_LIMITS.items()}  # Serve's own command raises none
+    environment = {**child_environment(tmp_path), **limits, "PYTHONPATH": str(ROOT)}
     command = [str(Path(sys.executable).with_name("serve")), "run", str(tmp_path / "config.yaml")]
-    with started(command, {**child_environment(tmp_path), "PYTHONPATH": str(ROOT)}, log) as process:
+    with started(command, environment, log) as process:
         url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + START_SECONDS
-        while not is_healthy(url) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.2)
-        answer = httpx.post(f"{url}/v1/models/weave-centre/predict", content=encoded(pictures[0]), timeout=60)
+        until(lambda: is_healthy(url) or process.poll() is not None, log.read_text, pause=0.2)
+        answer = httpx.post(f"{url}/v1/models/weave-centre/predict", content=encoded(pictures[0]), timeout=PATIENCE)
         assert answer.json()["name"] == "weave-centre", log.read_text()

@@ -9,15 +9,16 @@ from store_workers import KEY, VALUES, compute_once, fill_the_disk, hang_while_w
 
 from subband.errors import StoreError
 from subband.stages import Store
+from tests.waiting import PATIENCE
 
 
 def test_several_processes_compute_a_key_once(tmp_path):
     log = tmp_path / "computed.txt"
     barrier, answers = spawn.Barrier(3), spawn.Queue()
     processes = [run(compute_once, tmp_path / "store", log, barrier, answers) for _ in range(3)]
-    found = [answers.get(timeout=60) for _ in processes]
+    found = [answers.get(timeout=PATIENCE) for _ in processes]
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE)
     assert len(log.read_text().splitlines()) == 1
     assert sorted(computed for computed, _, _ in found) == [False, False, True]
     assert {total for _, total, _ in found} == {float(VALUES.sum())}
@@ -27,9 +28,9 @@ def test_several_processes_compute_a_key_once(tmp_path):
 def test_a_writer_killed_in_the_middle_leaves_a_valid_store(tmp_path):
     started = spawn.Event()
     process = run(hang_while_writing, tmp_path, started)
-    assert started.wait(60)
+    assert started.wait(PATIENCE)
     os.kill(process.pid, signal.SIGKILL)
-    process.join(60)
+    process.join(PATIENCE)
     assert process.exitcode == -signal.SIGKILL
     assert list((tmp_path / "partial").iterdir()), "the worker was not killed while it wrote"
 
@@ -62,8 +63,8 @@ def test_a_full_disk_is_said_and_leaves_the_store_valid(tmp_path, chunk):
     store.get_or_compute("ef" * 20, lambda: [{"rows": VALUES}], {"stage": "earlier"})
     answers = spawn.Queue()
     process = run(fill_the_disk, tmp_path, chunk, answers)
-    message, small = answers.get(timeout=60), answers.get(timeout=60)
-    process.join(60)
+    message, small = answers.get(timeout=PATIENCE), answers.get(timeout=PATIENCE)
+    process.join(PATIENCE)
     assert "is full" in message
     assert "subband.stages clear" in message
     assert small == (True, True), "after room was made the same worker goes on"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from subband.stages import Store
+from tests.waiting import PATIENCE
 
 PLATFORM = Path(__file__).parents[2] / "platform"
 
@@ -22,7 +23,7 @@ def command(*words, home=None, **options):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         stdin=subprocess.DEVNULL,
         **options,
     )

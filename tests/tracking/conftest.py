@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +13,9 @@ import pytest
 
 from subband.tracking import TrackingTarget, resolve_tracking
 from subband.tracking.connection import connect, prepare_environment
+from tests.waiting import until
 
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-STARTUP_SECONDS = 120
 
 
 @pytest.fixture(autouse=True)
@@ -60,20 +59,22 @@ class Server:
         command += ["--artifacts-destination", str(self.folder / "served")]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **QUIET})
-        deadline = time.monotonic() + STARTUP_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.2)
-        pytest.fail(f"mlflow server did not start:\n{(self.folder / 'server.log').read_text()}")
+        until(self._answers, (self.folder / "server.log").read_text, pause=0.2)
+
+    def _answers(self) -> bool:
+        if self.process is None or self.process.poll() is not None:
+            pytest.fail(f"mlflow server did not start:\n{(self.folder / 'server.log').read_text()}")
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=30):
+                return True
+        except OSError:
+            return False
 
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
             try:
-                self.process.wait(timeout=15)
+                self.process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

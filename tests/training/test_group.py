@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from subband.errors import ClusterError, DataError, ParamsError
+from tests.waiting import PATIENCE
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -53,8 +54,9 @@ def test_a_dead_worker_is_replaced_with_its_checkpoint_and_what_one_raises_comes
             with tempfile.TemporaryDirectory() as folder:
                 (Path(folder) / "note").write_text(f"left by {rank}")
                 train.report({"loss": 1.0}, checkpoint=train.Checkpoint.from_directory(folder) if rank == 0 else None)
+            for _ in range(2):  # a report waits until the controller has taken the one before: the first is kept by now
+                train.report({"loss": 1.0})
             if rank == 1:
-                time.sleep(1)  # until the controller has taken note
                 os._exit(1)
         elif rank == 1:
             with before.as_directory() as folder:
@@ -187,7 +189,7 @@ def test_a_signal_ends_the_workers_and_is_a_keyboard_interrupt(tmp_path, number)
     )
     worker = int(process.stdout.readline())
     process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE)
     assert out.strip() == "interrupted"
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import ray
 
 from subband.tuning.cluster import connect
+from tests.waiting import until
 
 
 def wait_until_free(cpus: float) -> None:
-    deadline = time.monotonic() + 30
-    while ray.available_resources().get("CPU", 0) != cpus:
-        assert time.monotonic() < deadline, "the processors of earlier work were not given back"
-        time.sleep(0.1)
+    until(lambda: ray.available_resources().get("CPU", 0) == cpus, "the CPUs of earlier work are free again", pause=0.1)
 
 
 @pytest.mark.usefixtures("local_ray")

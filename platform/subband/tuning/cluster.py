@@ -18,6 +18,8 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
 import ray
 
+from subband.compute import raise_start_limits, start_local_ray
+
 
 def worker_environment() -> dict[str, str]:
     """Environment variables of every worker, which must be set before it starts.
@@ -55,6 +57,7 @@ def _connect() -> tuple[str, str]:
         return "the running one", f"Ray was initialised already{_held_by_others()}"
     package = Path(__file__).resolve().parents[1]
     if os.environ.get("RAY_ADDRESS"):
+        raise_start_limits()
         # Workers of a cluster may lie on machines without the checkout: send them the package (a few hundred KB).
         spaces = package.parents[1] / "search_spaces"
         modules = [str(package)] + ([str(spaces)] if spaces.is_dir() else [])
@@ -64,8 +67,7 @@ def _connect() -> tuple[str, str]:
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
     sys.path[:0] = [path for path in paths if path not in sys.path]
     os.environ.update(worker_environment())
-    # "local": without it Ray would join any cluster that somebody started on this machine, whose workers lack this package.
-    ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    start_local_ray(log_to_driver=False, logging_level=logging.ERROR)
     return _size(), "no RAY_ADDRESS: a local Ray for this run"
 
 
