@@ -1,12 +1,13 @@
 """Pictures with class labels in folders and through timm: what is read, in which order, and what is refused."""
 
 import pickle
+import shutil
 import tarfile
 
 import numpy as np
 import pytest
 
-from subband.data import class_data, fingerprint_dataset, open_dataset
+from subband.data import class_data, dataset_notes, fingerprint_dataset, open_dataset
 from subband.errors import DataError
 from tests.data.conftest import write_picture
 
@@ -39,6 +40,13 @@ def test_folders_are_classes_and_labels_follow_their_names(root):
     assert pickle.loads(pickle.dumps(train)).image(0).digest() == train.image(0).digest()
     with pytest.raises(DataError, match="'valid' is not a split of this data; did you mean 'validation'"):
         data.split("valid")
+
+
+def test_a_class_with_a_link_to_its_own_parent_is_read_once(root):
+    before = len(open_dataset(f"imagefolder:{root}").split("train").labels)
+    name = sorted(each.name for each in (root / "train").iterdir())[0]
+    (root / "train" / name / "again").symlink_to(root / "train" / name, target_is_directory=True)
+    assert len(open_dataset(f"imagefolder:{root}").split("train").labels) == before
 
 
 def test_splits_may_have_other_names_and_the_uri_opens_the_same_again(root, monkeypatch):
@@ -164,3 +172,29 @@ def test_what_timm_cannot_open_is_told(root, tmp_path, uri, message):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=message):
         open_dataset(uri.format(empty=tmp_path / "empty", root=root))
+
+
+@pytest.mark.parametrize("name", ["valid", "Validation", "dev", "VAL"])
+def test_usual_names_of_the_validation_folder_are_known(tmp_path, name):
+    for split in ("train", name, "Test"):
+        for number, kind in enumerate(("bad", "good")):
+            write_picture(tmp_path / split / kind / "0.png", seed=10 * number + len(split))
+    assert set(open_dataset(f"imagefolder:{tmp_path}").splits) == {"train", "validation", "test"}
+    write_picture(tmp_path / "val2" / "bad" / "0.png")
+    (tmp_path / "val2").rename(tmp_path / ("val" if name != "VAL" else "valid"))
+    with pytest.raises(DataError, match="say which with"):
+        open_dataset(f"imagefolder:{tmp_path}")
+
+
+def test_an_image_in_two_splits_is_noted_and_under_two_classes_refused(tmp_path):
+    for number, (split, kind) in enumerate((s, k) for s in ("train", "val") for k in ("bad", "good")):
+        for index in range(2):
+            write_picture(tmp_path / split / kind / f"{index}.png", seed=10 * number + index)
+    assert dataset_notes(open_dataset(f"imagefolder:{tmp_path}")) == []
+    shutil.copy(tmp_path / "train/good/1.png", tmp_path / "val/good/copy.png")
+    (note,) = dataset_notes(open_dataset(f"imagefolder:{tmp_path}"))
+    assert "1 images are in several splits" in note
+    shutil.copy(tmp_path / "train/good/1.png", tmp_path / "train/bad/odd.png")
+    with pytest.raises(DataError, match=r"under two classes \(the first: train/bad/odd\.png and train/good/1\.png\)"):
+        dataset_notes(open_dataset(f"imagefolder:{tmp_path}"))
+    assert len(dataset_notes(open_dataset(f"imagefolder:{tmp_path}?conflicts=keep"))) == 2

@@ -83,7 +83,7 @@ def test_selection_by_test_uses_everything_twice():
 
 
 def test_a_split_holds_no_labels():
-    assert set(Split.__dataclass_fields__) == {"fit", "query", "fit_names", "query_names"}
+    assert set(Split.__dataclass_fields__) == {"fit", "query", "fit_names", "query_names", "fit_groups"}
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,11 +9,12 @@ from subband.data.fingerprint import fingerprint, fingerprint_dataset, fingerpri
 from subband.data.images import FileSource, MaskFileSource, decode_frames, decode_image
 from subband.data.labelled import ClassData, LabelledPictures, class_data
 from subband.data.masks import MASK_RULES, MaskRule, check_pairs
+from subband.data.notes import dataset_notes
 from subband.data.preprocess import Masks, Preprocess, load_images, load_masks
 from subband.data.sample import Category, Dataset, ImageSource, Sample
 from subband.data.split import SELECTIONS, Selection, Split, Truth, split_category
 from subband.data.task_data import TaskData
-from subband.data.uri import SCHEMES, open_dataset
+from subband.data.uri import SCHEMES, is_embedded, open_dataset
 
 __all__ = [
     "MASK_RULES",
@@ -39,11 +40,13 @@ __all__ = [
     "Truth",
     "check_pairs",
     "class_data",
+    "dataset_notes",
     "decode_frames",
     "decode_image",
     "fingerprint",
     "fingerprint_dataset",
     "fingerprint_images",
+    "is_embedded",
     "load_images",
     "load_masks",
     "open_dataset",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,13 @@ from typing import Any
 from pycocotools import mask as runs
 
 from subband.data.coco_annotations import AnnotationError, check_annotation, cut_box, segmentation_runs
-from subband.data.digests import file_digests
+from subband.data.coco_checks import check_convention, check_files_once, check_masks
 from subband.data.folders import existing_folder
-from subband.data.images import FileSource
+from subband.data.images import FileSource, source_digests
 from subband.data.instances import SPLITS, DetectionData, Instances, content_lines
+from subband.data.reading import ReadingRule
+from subband.data.ruled import wanted_reading
+from subband.data.shared_images import equal_files
 from subband.errors import DataError, unknown_name
 
 LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -47,7 +51,7 @@ LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
 """By split, the annotation files that are looked for and the folder of their pictures, in this order. COCO's own val2017, by which
 results are reported, is the test split; what chooses a checkpoint is then held out of the training pictures."""
 
-_OPTIONS = (*SPLITS, *(f"{split}_images" for split in SPLITS), "broken")
+_OPTIONS = (*SPLITS, *(f"{split}_images" for split in SPLITS), "broken", "orientation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +96,28 @@ class CocoData(DetectionData):
     ) -> None:
         super().__init__(f"coco:{root}{query}", root.name, classes, splits)
         self.skipped: tuple[str, ...] = ()
+        self.own_notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Boxes beside their masks, annotations that were left out, and images that are there twice."""
+        skipped = (
+            (f"{len(self.skipped)} annotations are left out (the first: {self.skipped[0]})",) if self.skipped else ()
+        )
+        entries = [(split, picture) for split, pictures in self.splits.items() for picture in pictures]
+        paths = [Path(picture.image.path) for _, picture in entries]  # type: ignore[attr-defined]
+        groups = [[entries[place] for place in places] for places in equal_files(paths)]
+        copies = []
+        if groups:
+            names = " and ".join(picture.name for _, picture in groups[0])
+            copies.append(f"{len(groups)} images are there more than once, under several names (the first: {names})")
+        between = [group for group in groups if len({split for split, _ in group}) > 1]
+        if between:
+            splits = " and ".join(sorted({split for split, _ in between[0]}))
+            copies.append(
+                f"{len(between)} of them are in several splits (the first: in {splits}), so that results look better than they are"
+            )
+        return (*skipped, *self.own_notes, *copies)
 
     def digest(self) -> str:
         """Hash of classes, annotations and the bytes of all pictures.
@@ -106,8 +132,8 @@ class CocoData(DetectionData):
         running = hashlib.sha256()
         for line in content_lines(self.classes, self.splits):
             running.update(line)
-        files = [picture.image.path for pictures in self.splits.values() for picture in pictures]  # type: ignore[attr-defined]
-        for digest in file_digests(files):
+        sources: list[Any] = [picture.image for pictures in self.splits.values() for picture in pictures]
+        for digest in source_digests(sources):
             running.update(digest.encode())
         return running.hexdigest()
 
@@ -118,7 +144,8 @@ def open_coco(path: str, options: Mapping[str, str]) -> CocoData:
     Args:
         path: the folder; relative to the current folder, ``~`` is the home folder.
         options: ``train``, ``validation``, ``test`` (annotation files, relative to the folder), each with the folder of its
-            pictures in ``train_images`` and so on (by default that of the annotations), and ``broken``: ``error`` or ``skip``.
+            pictures in ``train_images`` and so on (by default that of the annotations), ``broken``: ``error`` or ``skip``, and
+            ``orientation``: ``apply`` or ``ignore``.
 
     Raises:
         DataError: a file is missing or not in COCO's format, or an annotation cannot be used; the message names its id.
@@ -131,10 +158,13 @@ def open_coco(path: str, options: Mapping[str, str]) -> CocoData:
     broken = options.get("broken", "error")
     if broken not in ("error", "skip"):
         raise DataError(f"{uri}: broken is {broken!r}; it must be error or skip")
+    wanted, _ = wanted_reading({name: options[name] for name in ("orientation",) if name in options}, uri)
+    rule = ReadingRule(orientation=wanted.orientation)
     places = _places(root, options, uri)
     classes: tuple[tuple[int, str], ...] | None = None
     splits: dict[str, list[CocoPicture]] = {}
     skipped: list[str] = []
+    notes: list[str] = []
     for split, (file, images) in places.items():
         content = _read(file)
         found = _categories(content, file)
@@ -145,12 +175,27 @@ def open_coco(path: str, options: Mapping[str, str]) -> CocoData:
             )
         classes = found
         labels = {identity: label for label, (identity, _) in enumerate(found)}
-        splits[split], left_out = _pictures(content, labels, file, images, broken == "skip")
+        splits[split], left_out, found_notes = _pictures(content, labels, file, images, broken == "skip", rule)
         skipped += left_out
+        notes += found_notes
+    _refuse_shared_files(splits, uri)
     query = "&".join(f"{name}={value}" for name, value in options.items())
     data = CocoData(root, f"?{query}" if query else "", [name for _, name in classes or ()], splits)
     data.skipped = tuple(skipped)
+    data.own_notes = tuple(notes)
     return data
+
+
+def _refuse_shared_files(splits: Mapping[str, Sequence[CocoPicture]], uri: str) -> None:
+    owner: dict[str, str] = {}
+    for split, pictures in splits.items():
+        shared = [p.name for p in pictures if owner.setdefault(os.path.normpath(p.image.path), split) != split]
+        if shared:
+            other = next(owner[os.path.normpath(p.image.path)] for p in pictures if p.name == shared[0])
+            raise DataError(
+                f"{uri}: {shared[0]} is in the {other} and in the {split} split ({len(shared)} such files): what is learnt from "
+                "cannot choose or report; leave each file in one of them"
+            )
 
 
 def is_coco_folder(folder: Path) -> bool:
@@ -221,8 +266,8 @@ def _first_difference(one: tuple[tuple[int, str], ...], other: tuple[tuple[int, 
 
 
 def _pictures(
-    content: Mapping[str, Any], labels: Mapping[int, int], file: Path, images: Path, skip: bool
-) -> tuple[list[CocoPicture], list[str]]:
+    content: Mapping[str, Any], labels: Mapping[int, int], file: Path, images: Path, skip: bool, rule: ReadingRule
+) -> tuple[list[CocoPicture], list[str], list[str]]:
     by_id: dict[int, list[tuple[int, Mapping[str, Any]]]] = {}
     sizes: dict[int, tuple[int, int]] = {}
     for entry in content["images"]:
@@ -232,7 +277,9 @@ def _pictures(
             raise DataError(f"{file}: image {entry['id']} needs a file_name, and width and height in pixels")
         sizes[entry["id"]] = entry["width"], entry["height"]
         by_id[entry["id"]] = []
-    skipped = []
+    check_files_once(content["images"], images, file)
+    check_convention(content["annotations"], sizes, file)
+    skipped, sound = [], []
     for annotation in content["annotations"]:
         try:
             check_annotation(annotation, sizes, labels)
@@ -242,11 +289,12 @@ def _pictures(
                 raise DataError(f"{line}; mend it, or leave such annotations out with ?broken=skip") from None
             skipped.append(line)
             continue
+        sound.append(annotation)
         by_id[annotation["image_id"]].append((labels[annotation["category_id"]], annotation))
     pictures = [
         CocoPicture(
             entry["file_name"],
-            FileSource(images / entry["file_name"]),
+            FileSource(images / entry["file_name"], rule),
             sizes[entry["id"]],
             tuple(by_id[entry["id"]]),
         )
@@ -254,4 +302,4 @@ def _pictures(
     ]
     if not pictures:
         raise DataError(f"{file} names no pictures")
-    return pictures, skipped
+    return pictures, skipped, check_masks(sound, sizes, file)

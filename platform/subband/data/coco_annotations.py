@@ -68,8 +68,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def is_box(box: Any) -> bool:
+    """Whether it is a list of four numbers."""
+    return isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))
+
+
 def _check_box(box: Any, width: int, height: int) -> None:
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    if not is_box(box):
         raise AnnotationError(f"has the bbox {box!r}; it must be [x, y, width, height] in pixels")
     x, y, w, h = box
     if w <= 0 or h <= 0:

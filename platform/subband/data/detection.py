@@ -13,7 +13,7 @@ from torch import Tensor
 
 from subband.data.detection_augment import Framed, Policy, Sizes, augment, fitting_size
 from subband.data.examples import Draw
-from subband.data.images import picture_size
+from subband.data.images import FileSource, file_size, picture_size
 from subband.data.instances import AnnotatedPicture, DetectionData, decode_masks
 from subband.data.sample import Dataset
 from subband.data.threads import thread_count
@@ -179,5 +179,17 @@ def _check_size(picture: AnnotatedPicture, size: tuple[int, int]) -> None:
     if size != picture.size:
         raise DataError(
             f"{picture.name} has {size[0]} x {size[1]} pixels, but its annotations are of {picture.size[0]} x {picture.size[1]}; "
-            "annotate the stored picture, without turning it by its orientation tag"
+            "correct the annotations" + _orientation_hint(picture)
         )
+
+
+def _orientation_hint(picture: AnnotatedPicture) -> str:
+    source = picture.image
+    if not isinstance(source, FileSource):
+        return ""
+    orientation = source.rule.orientation
+    if file_size(source.path, "ignore" if orientation == "apply" else "apply") != picture.size:
+        return ""
+    if orientation == "apply":
+        return ", or add ?orientation=ignore to the URI: they fit the image as stored, which its orientation tag turns"
+    return ", or remove orientation=ignore from the URI: they fit the image turned by its orientation tag"

@@ -1,7 +1,8 @@
 """Digests of file contents, remembered between processes.
 
-Hashing a large dataset takes as long as reading it, so digests are kept in a small sqlite file by absolute path, size
-and time of change. The cache is only ever a shortcut: without it, or with a damaged or read-only one, every answer is
+Hashing a large dataset takes as long as reading it, so digests are kept in a small sqlite file by absolute path, size,
+times of modification and of change, and inode: a file that takes another's place may bring its name, size and modification
+time along, but not the rest. The cache is only ever a shortcut: without it, or with a damaged or read-only one, every answer is
 the same.
 """
 
@@ -13,7 +14,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,16 +24,18 @@ from subband.errors import DataError
 logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "SUBBAND_CACHE"
-CACHE_NAME = "digests.sqlite"
+CACHE_NAME = "digests-2.sqlite"  # the first had no inode and time of change
 
 # A file that changed this recently may change again within one tick of its time stamp, and would then look unchanged.
 SETTLED_SECONDS = 2.0
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS digests "
-    "(path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest TEXT, checksum TEXT) WITHOUT ROWID"
+    "(path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode TEXT, digest TEXT, checksum TEXT) "
+    "WITHOUT ROWID"
 )
-_FileState = tuple[str, int, int]
+_FACTS = "CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT, checksum TEXT) WITHOUT ROWID"
+_FileState = tuple[str, int, int, int, str]
 
 
 def cache_folder() -> Path:
@@ -72,12 +75,67 @@ def file_digests(paths: Sequence[Path], cache: Path | None = None, threads: int 
     return [known[state] for state in states]
 
 
+def remembered_facts(
+    kind: str,
+    digests: Sequence[str],
+    compute: Callable[[int], str],
+    cache: Path | None = None,
+    threads: int | None = None,
+) -> list[str]:
+    """What is known of contents, computed where it is not remembered.
+
+    Args:
+        kind: name and version of the calculation.
+        digests: of the contents.
+        compute: called with the place of a digest; a function of that content alone.
+        cache: folder of the cache; by default `cache_folder()`.
+        threads: calculations at a time; by default one a processor, at most 8.
+
+    Returns:
+        One text for each digest, in order.
+    """
+    folder = cache_folder() if cache is None else cache
+    keys = [f"{kind} {digest}" for digest in digests]
+    known = _known_facts(folder, keys)
+    places = {key: place for place, key in enumerate(keys) if key not in known}
+    if places:
+        with ThreadPoolExecutor(thread_count(threads)) as pool:
+            fresh = dict(zip(places, pool.map(compute, places.values()), strict=True))
+        with _never_fatal(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with _connection(folder) as database:
+                database.execute(_FACTS)
+                rows = [(key, value, _checksum(key, value)) for key, value in fresh.items()]
+                database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)
+        known.update(fresh)
+    return [known[key] for key in keys]
+
+
+def _known_facts(folder: Path, keys: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if not (folder / CACHE_NAME).exists():
+        return found
+    with _never_fatal(folder), _connection(folder) as database:
+        database.execute(_FACTS)
+        for key in keys:
+            row = database.execute("SELECT value, checksum FROM facts WHERE key = ?", (key,)).fetchone()
+            if row is not None and row[1] == _checksum(key, row[0]):
+                found[key] = row[0]
+    return found
+
+
 def _state(path: Path) -> _FileState:
     try:
         status = path.stat()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); restore the file") from error
-    return str(path.absolute()), status.st_size, status.st_mtime_ns
+    return (
+        str(path.absolute()),
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        f"{status.st_dev}:{status.st_ino}",
+    )
 
 
 def _settled(state: _FileState) -> bool:
@@ -103,7 +161,8 @@ def _remembered(folder: Path, states: Sequence[_FileState]) -> dict[_FileState, 
     with _never_fatal(folder), _connection(folder) as database:
         for state in states:
             row = database.execute(
-                "SELECT digest, checksum FROM digests WHERE path = ? AND size = ? AND mtime_ns = ?", state
+                "SELECT digest, checksum FROM digests WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ? AND inode = ?",
+                state,
             ).fetchone()
             if row is not None and row[1] == _checksum(state, row[0]):
                 found[state] = row[0]
@@ -118,12 +177,12 @@ def _remember(folder: Path, digests: dict[_FileState, str]) -> None:
         with _connection(folder) as database:
             database.execute(_SCHEMA)
             database.executemany(
-                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(*state, digest, _checksum(state, digest)) for state, digest in digests.items()],
             )
 
 
-def _checksum(state: _FileState, digest: str) -> str:
+def _checksum(state: _FileState | str, digest: str) -> str:
     """Guards one row: sqlite itself does not notice a changed byte, and a wrong digest would find wrong results."""
     return hashlib.sha256(f"{state} {digest}".encode()).hexdigest()[:16]
 

@@ -13,8 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from subband.data.damage import Damaged
-from subband.data.digests import file_digests
-from subband.data.images import FileSource, MaskFileSource
+from subband.data.images import FileSource, MaskFileSource, source_digests
 from subband.data.masks import RuledMask
 from subband.data.sample import Dataset, ImageSource, Sample
 from subband.data.task_data import TaskData
@@ -98,7 +97,7 @@ def fingerprint_dataset(dataset: Dataset, cache: Path | None = None, threads: in
 def digests(sources: Sequence[ImageSource], cache: Path | None = None, threads: int | None = None) -> list[str]:
     """Content digest of each source in order; files are read in parallel and remembered in the cache."""
     files = [source for source in map(_innermost, sources) if isinstance(source, FileSource | MaskFileSource)]
-    by_file = dict(zip(files, file_digests([file.path for file in files], cache, threads), strict=True))
+    by_file = dict(zip(files, source_digests(files, cache, threads), strict=True))
 
     def digest(source: ImageSource) -> str:
         if isinstance(source, Damaged | RuledMask):
@@ -107,6 +106,8 @@ def digests(sources: Sequence[ImageSource], cache: Path | None = None, threads: 
             return by_file[source]
         return source.digest()
 
+    if len(files) == len(sources):  # nothing is drawn for its digest, which would take long
+        return [digest(source) for source in sources]
     with ThreadPoolExecutor(thread_count(threads)) as pool:
         return list(pool.map(digest, sources))
 

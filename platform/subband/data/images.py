@@ -2,14 +2,16 @@
 
 Every mode that Pillow reads becomes the same two kinds of picture:
 
-- 16-bit grey is scaled (65535 becomes 255), never clipped; floats in [0, 1] are scaled to 0..255.
+- 16-bit grey is scaled, never clipped: 65535 becomes 255, or the highest value of the significant bits that a data set's
+  `ReadingRule` states; floats in [0, 1] are scaled to 0..255.
 - Alpha is dropped and the stored colours are kept, as the reference's ``convert("RGB")`` does: what a defect detector
   must look at is what the camera stored, not a composite over an invented background. Palette transparency is dropped
   likewise.
 - 1-bit, 8-bit grey, palette and CMYK pictures are converted to RGB.
 - A mask keeps every non-zero pixel non-zero: label ids as small as 1 of 65535, and colours that luminance would round
-  to 0.
-- The orientation tag of a JPEG is not applied: masks are drawn on the stored pixels.
+  to 0. Where all visible pixels have one colour, its alpha channel is the mask; where no colour of its palette is black,
+  index 0 is the background.
+- An orientation tag turns the image, as viewers show it, unless the rule ignores it; that of a mask file likewise.
 
 The size stated by the header is checked before anything is decoded.
 """
@@ -17,32 +19,48 @@ The size stated by the header is checked before anything is decoded.
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image, ImageSequence
 
-from subband.data.digests import file_digest
-from subband.errors import DataError
+from subband.data.decoding import (
+    Conversion,
+    FormatError,
+    alone,
+    decode,
+    first_line,
+    header,
+    opened,
+    pixel_limit,
+    too_large,
+)
+from subband.data.digests import file_digests, remembered_facts
+from subband.data.reading import (
+    PLAIN,
+    Orientation,
+    ReadingRule,
+    StoredForm,
+    array_picture,
+    decoded,
+    deep_samples,
+    eight_bits,
+    is_deep,
+    seen_size,
+    stored_form,
+    turn_of,
+    turned,
+)
+from subband.errors import DataError, ParamsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from subband.data.sample import ImageSource
-
-    Conversion = Callable[[Image.Image], Image.Image]
-
-DEFAULT_MAX_PIXELS = 100_000_000
-MAX_PIXELS_VARIABLE = "SUBBAND_MAX_PIXELS"
-
-# Pictures arrive over HTTP too, and some of Pillow's other decoders start external programs (EPS starts Ghostscript).
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 
 
 @runtime_checkable
@@ -58,9 +76,11 @@ class FileSource:
 
     Attributes:
         path: where the file lies.
+        rule: how it is read.
     """
 
     path: Path
+    rule: ReadingRule = PLAIN
 
     def open(self) -> Image.Image:
         """The decoded picture, mode RGB.
@@ -69,19 +89,19 @@ class FileSource:
             DataError: the file is missing, empty, truncated, no picture, or over the pixel limit.
         """
         with opened(self.path) as stream:
-            return decode_rgb(stream, str(self.path))
+            return decode_rgb(stream, str(self.path), rule=self.rule)
 
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels, read from the header alone.
+        """Width and height of what `open` gives in pixels, read from the header alone.
 
         Raises:
             DataError: as for `open`, as far as the header shows it.
         """
-        return file_size(self.path)
+        return file_size(self.path, self.rule.orientation)
 
     def digest(self) -> str:
-        """SHA-256 of the file's bytes, remembered by path, size and time of change."""
-        return file_digest(self.path)
+        """SHA-256 of the file's bytes, or of these and the rule where it changes how they are read; remembered."""
+        return source_digests([self])[0]
 
 
 @dataclass(frozen=True)
@@ -90,9 +110,11 @@ class MaskFileSource:
 
     Attributes:
         path: where the file lies.
+        orientation: what becomes of its orientation tag.
     """
 
     path: Path
+    orientation: Orientation = "apply"
 
     def open(self) -> Image.Image:
         """The decoded mask, mode L; a pixel is zero only where every stored channel is zero.
@@ -101,28 +123,104 @@ class MaskFileSource:
             DataError: the file is missing, empty, truncated, no picture, or over the pixel limit.
         """
         with opened(self.path) as stream:
-            return decode_mask(stream, str(self.path))
+            return decode_mask(stream, str(self.path), orientation=self.orientation)
 
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels, read from the header alone.
+        """Width and height of what `open` gives in pixels, read from the header alone.
 
         Raises:
             DataError: as for `open`, as far as the header shows it.
         """
-        return file_size(self.path)
+        return file_size(self.path, self.orientation)
 
     def digest(self) -> str:
-        """SHA-256 of the file's bytes, remembered by path, size and time of change."""
-        return file_digest(self.path)
+        """SHA-256 of the file's bytes, or of these and the rule where it changes how they are read; remembered."""
+        return source_digests([self])[0]
 
 
-def decode_image(data: bytes, what: str, max_pixels: int | None = None) -> Image.Image:
+def source_digests(
+    sources: Sequence[FileSource | MaskFileSource], cache: Path | None = None, threads: int | None = None
+) -> list[str]:
+    """Digest of each file with its rule, in order; what the headers say is remembered by content.
+
+    Args:
+        sources: the files.
+        cache: as in `subband.data.digests.file_digests`.
+        threads: likewise.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    contents = file_digests([source.path for source in sources], cache, threads)
+    # An image over the limit has no form, until the limit is raised.
+    forms = remembered_facts(
+        f"form-1 {pixel_limit()}", contents, lambda place: _form_text(sources[place].path), cache, threads
+    )
+    found = []
+    for source, content, text in zip(sources, contents, forms, strict=True):
+        tag, deep = text.split()
+        rule = source.rule if isinstance(source, FileSource) else ReadingRule(orientation=source.orientation)
+        found.append(StoredForm(int(tag), deep == "deep").digest(content, rule))
+    return found
+
+
+def _form_text(path: Path) -> str:
+    try:
+        with opened(path) as stream, header(stream, str(path), None) as picture:
+            form = stored_form(picture)
+    except DataError:  # no image: whoever opens it is told
+        form = StoredForm()
+    return f"{form.tag} {'deep' if form.deep else 'plain'}"
+
+
+def highest_sample(path: Path) -> int:
+    """Highest sample of an image file of more than 8 bits (`subband.data.reading.is_deep`); 0 of other files.
+
+    Raises:
+        DataError: as `FileSource.open`.
+    """
+    found = 0
+
+    def look(picture: Image.Image) -> Image.Image:
+        nonlocal found
+        if is_deep(picture):
+            found = int(deep_samples(picture).max())
+        return picture
+
+    with opened(path) as stream:
+        decode(stream, str(path), None, look)
+    return found
+
+
+def to_picture(value: Image.Image | NDArray[np.generic], rule: ReadingRule = PLAIN) -> Image.Image:
+    """An image in 8-bit RGB of a PIL image in any mode or of an array of numbers, as a file of the same samples is read.
+
+    Args:
+        value: a PIL image, or an array as `subband.data.reading.array_picture` takes it.
+        rule: how samples are scaled and tags heeded.
+
+    Raises:
+        ParamsError: neither, or an array of another form.
+        DataError: it cannot be decoded, or its samples are out of range.
+    """
+    if isinstance(value, np.ndarray):
+        return array_picture(value, rule.bits)
+    if not isinstance(value, Image.Image):
+        raise ParamsError(f"an image is a PIL image or an array (H, W, 3), not {type(value).__name__}")
+    try:
+        return to_rgb(alone(value), rule)
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"an image is damaged or truncated ({first_line(error)}); send it again") from error
+
+
+def decode_image(data: bytes, what: str, max_pixels: int | None = None, rule: ReadingRule = PLAIN) -> Image.Image:
     """Decode an encoded picture that is already in memory, for instance the body of a request.
 
     Args:
         data: bytes of a PNG, JPEG, BMP, TIFF, WebP, GIF or PPM file.
         what: how messages call the picture ("request body", a file name).
         max_pixels: largest width x height; by default `pixel_limit()`.
+        rule: how it is read.
 
     Returns:
         The picture, mode RGB.
@@ -130,16 +228,19 @@ def decode_image(data: bytes, what: str, max_pixels: int | None = None) -> Image
     Raises:
         DataError: empty, truncated, no picture, or over the pixel limit.
     """
-    return decode_rgb(io.BytesIO(data), what, max_pixels)
+    return decode_rgb(io.BytesIO(data), what, max_pixels, rule)
 
 
-def decode_frames(data: bytes, what: str, max_pixels: int | None = None) -> list[Image.Image]:
+def decode_frames(
+    data: bytes, what: str, max_pixels: int | None = None, rule: ReadingRule = PLAIN
+) -> list[Image.Image]:
     """Decode every frame of an encoded picture: one of most files, several of an animation or a TIFF of many pages.
 
     Args:
         data: as `decode_image` takes.
         what: how messages call it.
         max_pixels: most pixels of all frames together; by default `pixel_limit()`.
+        rule: how they are read.
 
     Returns:
         The frames in their order, mode RGB.
@@ -154,33 +255,47 @@ def decode_frames(data: bytes, what: str, max_pixels: int | None = None) -> list
         count = getattr(picture, "n_frames", 1)
         if count * picture.width * picture.height > limit:
             size = f"of {count} frames of {picture.width} x {picture.height} pixels"
-            raise DataError(_too_large("the sequence", f" {size} has", limit))
+            raise DataError(too_large("the sequence", f" {size} has", limit))
         try:
-            frames.extend(to_rgb(frame) for frame in ImageSequence.Iterator(picture))
+            frames.extend(to_rgb(frame, rule) for frame in ImageSequence.Iterator(picture))
         except (OSError, SyntaxError) as error:
-            raise DataError(f"frame {len(frames) + 1} is damaged or truncated ({_first_line(error)})") from error
+            raise DataError(f"frame {len(frames) + 1} is damaged or truncated ({first_line(error)})") from error
         return frames[0]
 
-    _decode(io.BytesIO(data), what, max_pixels, collect)
+    decode(io.BytesIO(data), what, max_pixels, collect)
     return frames
 
 
-def decode_rgb(stream: IO[bytes], what: str, max_pixels: int | None = None) -> Image.Image:
+def decode_rgb(stream: IO[bytes], what: str, max_pixels: int | None = None, rule: ReadingRule = PLAIN) -> Image.Image:
     """As `decode_image`, from an open binary stream."""
-    return _decode(stream, what, max_pixels, to_rgb)
+    return decode(stream, what, max_pixels, lambda picture: to_rgb(alone(picture), rule))
 
 
-def decode_mask(stream: IO[bytes], what: str, max_pixels: int | None = None) -> Image.Image:
+def decode_mask(
+    stream: IO[bytes], what: str, max_pixels: int | None = None, orientation: Orientation = "apply"
+) -> Image.Image:
     """As `decode_image`, but into 8-bit grey in which a pixel is zero only where every stored channel is zero."""
-    return _decode(stream, what, max_pixels, _to_mask)
+    return decode(stream, what, max_pixels, lambda picture: _upright(alone(picture), _to_mask, orientation))
 
 
-def decode_grey(stream: IO[bytes], what: str, max_pixels: int | None = None) -> Image.Image:
+def decode_grey(
+    stream: IO[bytes], what: str, max_pixels: int | None = None, orientation: Orientation = "apply"
+) -> Image.Image:
     """As `decode_image`, but into 8-bit grey levels, of colours the highest channel.
 
     Deeper samples are scaled to 0..255 and rounded up, so that here too only zero becomes zero.
     """
-    return _decode(stream, what, max_pixels, _to_grey)
+    return decode(stream, what, max_pixels, lambda picture: _upright(alone(picture), _to_grey, orientation))
+
+
+def decode_ids(
+    stream: IO[bytes], what: str, max_pixels: int | None = None, orientation: Orientation = "apply"
+) -> Image.Image:
+    """As `decode_image`, but into label ids, mode L: indices of a palette, and samples as stored.
+
+    The highest sample of 16 bits becomes 255, like the highest of 8; other samples above 254 become 254.
+    """
+    return decode(stream, what, max_pixels, lambda picture: _upright(alone(picture), _to_ids, orientation))
 
 
 def picture_size(source: ImageSource) -> tuple[int, int]:
@@ -188,114 +303,39 @@ def picture_size(source: ImageSource) -> tuple[int, int]:
     return source.size() if isinstance(source, _Sized) else source.open().size
 
 
-def pixel_limit() -> int:
-    """Largest picture that is decoded, in pixels: ``SUBBAND_MAX_PIXELS``, else 100 million.
-
-    Raises:
-        DataError: the variable is not a positive whole number.
-    """
-    text = os.environ.get(MAX_PIXELS_VARIABLE, "").strip().replace("_", "")
-    if not text:
-        return DEFAULT_MAX_PIXELS
-    if not text.isdecimal() or int(text) == 0:
-        raise DataError(f"{MAX_PIXELS_VARIABLE} is {text!r}; it must be a positive whole number of pixels")
-    return int(text)
-
-
-def opened(path: Path) -> IO[bytes]:
-    """The file, open for reading.
-
-    Raises:
-        DataError: it is missing, a folder, or cannot be read.
-    """
-    try:
-        return path.open("rb")
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; restore the file or take it out of the dataset") from None
-    except IsADirectoryError:
-        raise DataError(f"{path} is a folder, where a picture file was expected") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-
-
-def file_size(path: Path) -> tuple[int, int]:
+def file_size(path: Path, orientation: Orientation = "apply") -> tuple[int, int]:
     """Width and height in pixels, from the header of a picture file alone; errors as `FileSource.size`."""
-    with opened(path) as stream, _header(stream, str(path), None) as picture:
-        width, height = picture.size
-        return width, height
+    with opened(path) as stream, header(stream, str(path), None) as picture:
+        return seen_size(picture, orientation)
 
 
-def _decode(stream: IO[bytes], what: str, max_pixels: int | None, convert: Conversion) -> Image.Image:
-    with _header(stream, what, max_pixels) as picture:
-        try:
-            picture.load()
-        except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more on broken data
-            raise DataError(
-                f"{what} is damaged or truncated ({_first_line(error)}); copy it again from its origin, or remove it"
-            ) from error
-        try:
-            return convert(picture)
-        except DataError as error:
-            raise DataError(f"{what}: {error}") from None
-        except ValueError as error:
-            raise DataError(f"{what} has the unsupported pixel format {picture.mode}; save it as 8-bit RGB") from error
-
-
-def _header(stream: IO[bytes], what: str, max_pixels: int | None) -> Image.Image:
-    """The picture with its header read and its pixels not yet decoded."""
-    limit = pixel_limit() if max_pixels is None else max_pixels
-    _let_pillow_pass(limit)
-    try:
-        picture = Image.open(stream, formats=_readable_formats())
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(_too_large(what, "", limit)) from None
-    except Exception as error:  # as in _decode
-        stream.seek(0, io.SEEK_END)
-        if stream.tell() == 0:
-            raise DataError(f"{what} is empty (0 bytes); copy it again from its origin, or remove it") from None
-        raise DataError(
-            f"{what} is not a picture that can be read; save it as PNG, JPEG, BMP, TIFF, WebP, GIF or PPM"
-        ) from error
-    width, height = picture.size
-    if width * height > limit:
-        picture.close()
-        raise DataError(_too_large(what, f" has {width} x {height} pixels,", limit))
-    return picture
-
-
-@cache
-def _readable_formats() -> tuple[str, ...]:
-    """The listed formats that this build of Pillow can read (WebP is optional there)."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _too_large(what: str, size: str, limit: int) -> str:
-    return (
-        f"{what}{size or ' has'} more than the limit of {limit:,} pixels; cut it into tiles or make it smaller, "
-        f"or set {MAX_PIXELS_VARIABLE} higher if you trust the file"
-    )
-
-
-def _let_pillow_pass(limit: int) -> None:
-    """Raise Pillow's own limit to ours where ours is higher: it is a process-wide setting, so it is never lowered."""
-    if Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
-        Image.MAX_IMAGE_PIXELS = limit
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """The picture in 8-bit RGB, by the rules at the top of this file.
+def to_rgb(picture: Image.Image, rule: ReadingRule = PLAIN) -> Image.Image:
+    """The picture in 8-bit RGB, by the rules at the top of this file; it carries no tags that would turn it again.
 
     Raises:
         DataError: deep samples of unknown scale.
     """
+    return _upright(picture, lambda loaded: _rgb(loaded, rule.bits), rule.orientation, rule.bits)
+
+
+def _upright(
+    picture: Image.Image, convert: Conversion, orientation: Orientation, bits: int | None = None
+) -> Image.Image:
+    """Decode, convert and turn a picture."""
+    turn = turn_of(picture, orientation)  # before it is decoded: then Pillow forgets the tags of some formats
+    loaded = decoded(picture, bits)
+    try:
+        return turned(convert(loaded), turn)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise FormatError(str(error)) from error
+
+
+def _rgb(picture: Image.Image, bits: int | None = None) -> Image.Image:
     if picture.mode.startswith(("I", "F")):
-        grey = Image.fromarray(_deep_to_8_bit(picture))
-        return grey.convert("RGB")
+        stated = None if picture.format == "PPM" else bits  # Pillow has brought these to 16 bits
+        return Image.fromarray(eight_bits(np.asarray(picture), picture.mode, stated)).convert("RGB")
     if picture.mode in ("P", "PA"):
         # Straight to RGB, Pillow warns about palettes whose transparency is a list of bytes; the colours are the same.
         return picture.convert("RGBA").convert("RGB")
@@ -303,32 +343,47 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _to_mask(picture: Image.Image) -> Image.Image:
+    if (alpha := _alpha_mask(picture)) is not None:
+        return alpha
     if picture.mode.startswith(("I", "F")):
         return Image.fromarray(np.where(np.asarray(picture) != 0, np.uint8(255), np.uint8(0)))
     if picture.mode in ("1", "L"):
         return picture.convert("L")
     if picture.mode == "LA":
         return picture.getchannel("L")
-    return Image.fromarray(np.asarray(to_rgb(picture)).max(axis=2))
+    levels_HW = np.asarray(_rgb(picture)).max(axis=2)
+    if picture.mode == "P" and levels_HW.min() > 0:
+        indices_HW = np.asarray(picture)
+        if indices_HW.min() == 0 < indices_HW.max():
+            return Image.fromarray(indices_HW)
+    return Image.fromarray(levels_HW)
+
+
+def _alpha_mask(picture: Image.Image) -> Image.Image | None:
+    """The alpha channel of a mask whose colours tell nothing: some pixels are transparent, and the others have one colour."""
+    if picture.mode not in ("LA", "La", "PA", "RGBA", "RGBa") and not (
+        picture.mode == "P" and "transparency" in picture.info
+    ):
+        return None
+    rgba_HW4 = np.asarray(picture.convert("RGBA"))
+    alpha_HW = rgba_HW4[..., 3]
+    if alpha_HW.min() == alpha_HW.max():
+        return None
+    visible_N3 = rgba_HW4[alpha_HW > 0, :3]
+    return Image.fromarray(alpha_HW) if (visible_N3 == visible_N3[0]).all() else None
+
+
+def _to_ids(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture)
+        ignored = (values == 255) | (values >= 65535)
+        return Image.fromarray(np.where(ignored, 255, values.clip(0, 254)).astype(np.uint8))
+    if picture.mode == "P":
+        return Image.fromarray(np.asarray(picture))
+    return picture.convert("L").point([0, *[1] * 255]) if picture.mode == "1" else _to_mask(picture)
 
 
 def _to_grey(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith(("I", "F")):
-        return Image.fromarray(_deep_to_8_bit(picture, np.ceil))
+        return Image.fromarray(eight_bits(np.asarray(picture), picture.mode, None, np.ceil))
     return _to_mask(picture)
-
-
-def _deep_to_8_bit(picture: Image.Image, rounding: np.ufunc = np.rint) -> NDArray[np.uint8]:
-    """8-bit grey values of a picture with 16-bit, 32-bit or float samples.
-
-    Raises:
-        DataError: the samples fit neither 0..65535 nor 0.0..1.0, so their scale is unknown.
-    """
-    values = np.asarray(picture).astype(np.float64)
-    top = 1.0 if picture.mode == "F" else 65535.0
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= top):
-        raise DataError(
-            f"its samples (mode {picture.mode}) go from {values.min():g} to {values.max():g}, outside 0..{top:g}, "
-            "so their scale is unknown; save it as 8-bit or 16-bit grey"
-        )
-    return np.asarray(rounding(values * (255.0 / top)), np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -89,6 +89,7 @@ class ClassData(TaskData):
         self, uri: str, name: str, classes: Sequence[str], splits: Mapping[SplitName, LabelledPictures]
     ) -> None:
         super().__init__(uri, name)
+        self.read_notes: Callable[[], tuple[str, ...]] = tuple
         self.classes = tuple(classes)
         self.splits = {split: splits[split] for split in SPLITS if split in splits and len(splits[split])}
         if len(self.classes) < 2:
@@ -96,6 +97,11 @@ class ClassData(TaskData):
             raise DataError(f"{uri} has {found}; a classifier tells at least two apart")
         if not self.splits:
             raise DataError(f"{uri} has no pictures")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """As the reader of the files gives them."""
+        return self.read_notes()
 
     def split(self, name: str) -> LabelledPictures:
         """The pictures of one split.

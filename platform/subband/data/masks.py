@@ -7,6 +7,10 @@ binary     255; any level but 0 and   masks as they should be (the default)
            255 is an error
 threshold  above 128                  masks with soft edges, or of JPEG: what the published metrics call foreground
 nonzero    above 0                    label ids, for instance 0 and 1
+ids        1 to 254                   label ids beside 255 for what is to be ignored, which counts as background: no
+                                      training and no metric here leaves pixels out
+inverted   at most half of the        masks in which the defect is dark
+           highest level
 grey       its level, of 255          soft masks, as the published trainings read every mask
 =========  =========================  ================================================================================
 """
@@ -14,22 +18,28 @@ grey       its level, of 255          soft masks, as the published trainings rea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from PIL import Image
 
-from subband.data.images import FileSource, MaskFileSource, decode_grey, file_size, opened, picture_size
+from subband.data.decoding import opened
+from subband.data.images import FileSource, MaskFileSource, decode_grey, decode_ids, file_size, picture_size
+from subband.data.reading import Orientation, ReadingRule
 from subband.data.sample import Sample
 from subband.data.threads import for_each
 from subband.errors import DataError, unknown_name
 
-MaskRule = Literal["binary", "threshold", "nonzero", "grey"]
+MaskRule = Literal["binary", "threshold", "nonzero", "grey", "ids", "inverted"]
 MASK_RULES: tuple[MaskRule, ...] = get_args(MaskRule)
+DEFECT_RULES: tuple[MaskRule, ...] = ("nonzero", "threshold", "ids", "inverted", "binary")
+"""Rules for defect detectors, whose masks are never soft; without one, every level above 0 is defective."""
 
 FOREGROUND_ABOVE = 128
+IGNORED = 255
+MOST_IDS = 63  # label ids above are grey levels rather than ids
 _SHOWN_LEVELS = 6
 
 
@@ -40,15 +50,17 @@ class RuledMask:
     Attributes:
         path: where the file lies.
         rule: what its grey levels mean.
+        orientation: what becomes of its orientation tag.
     """
 
     path: Path
     rule: MaskRule = "binary"
+    orientation: Orientation = "apply"
 
     @property
     def source(self) -> FileSource:
         """The file, whose digest is remembered."""
-        return FileSource(self.path)
+        return FileSource(self.path, ReadingRule(orientation=self.orientation))
 
     def open(self) -> Image.Image:
         """The mask, mode L: 255 on the foreground and 0 elsewhere, or soft by the rule ``grey``.
@@ -56,12 +68,17 @@ class RuledMask:
         Raises:
             DataError: the file cannot be decoded, or holds levels that its rule does not allow.
         """
+        if self.rule == "ids":
+            return self.ids().point([255 * (0 < level < IGNORED) for level in range(256)])
         grey = self.levels()
         if self.rule == "grey":
             return grey
         if self.rule == "binary":
             self._refuse_other_levels(grey)
             return grey
+        if self.rule == "inverted":
+            top = brightest(grey)
+            return grey.point([255 * (2 * level <= top) for level in range(256)])
         above = FOREGROUND_ABOVE if self.rule == "threshold" else 0
         return grey.point([255 * (level > above) for level in range(256)])
 
@@ -72,11 +89,20 @@ class RuledMask:
             DataError: the file cannot be decoded.
         """
         with opened(self.path) as stream:
-            return decode_grey(stream, str(self.path))
+            return decode_grey(stream, str(self.path), orientation=self.orientation)
+
+    def ids(self) -> Image.Image:
+        """The label ids as stored, mode L; see `subband.data.images.decode_ids`.
+
+        Raises:
+            DataError: the file cannot be decoded.
+        """
+        with opened(self.path) as stream:
+            return decode_ids(stream, str(self.path), orientation=self.orientation)
 
     def size(self) -> tuple[int, int]:
         """Width and height in pixels, read from the header alone."""
-        return file_size(self.path)
+        return file_size(self.path, self.orientation)
 
     def digest(self) -> str:
         """Hash of the file's digest and the rule."""
@@ -92,23 +118,47 @@ class RuledMask:
             return
         shown = ", ".join(str(level) for level in found[:_SHOWN_LEVELS])
         more = f" and {len(found) - _SHOWN_LEVELS} more" if len(found) > _SHOWN_LEVELS else ""
+        where = f"mask {self.path} is not binary: it holds the grey levels {shown}{more}, where 0 and 255 were expected"
+        ids = {level for level, count in enumerate(self.ids().histogram()) if count}
+        if are_ids(ids):
+            also = f", of which {IGNORED} looks like what is to be ignored" if IGNORED in ids else ""
+            raise DataError(
+                f"{where}; they look like the label ids {', '.join(map(str, sorted(ids)))}{also}: add masks=ids to the URI (ids 1 "
+                f"to 254 are foreground; {IGNORED} is ignored, that is, counts as background), or masks=nonzero if {IGNORED} is "
+                "foreground too"
+            )
         raise DataError(
-            f"mask {self.path} is not binary: it holds the grey levels {shown}{more}, where 0 and 255 were expected; add "
+            f"{where}; add "
             "masks=threshold to the URI (above 128 is foreground, as in published metrics), masks=nonzero (any level "
             "above 0, for label ids), or masks=grey (soft, as in published training)"
         )
 
 
-def mask_rule(name: str) -> MaskRule:
+def are_ids(levels: Collection[int]) -> bool:
+    """Whether the stored samples of a mask look like label ids: there are small ones, and others only to be ignored."""
+    ids = set(levels) - {0, IGNORED}
+    return bool(ids) and max(ids) <= MOST_IDS
+
+
+def mask_rule(name: str, legal: Sequence[MaskRule] = MASK_RULES) -> MaskRule:
     """The rule of that name.
+
+    Args:
+        name: of the rule.
+        legal: rules to choose from.
 
     Raises:
         DataError: there is none.
     """
-    for rule in MASK_RULES:
+    for rule in legal:
         if rule == name:
             return rule
-    raise DataError(unknown_name("rule for masks", name, MASK_RULES))
+    raise DataError(unknown_name("rule for masks", name, legal))
+
+
+def mask_source(path: Path, rule: MaskRule | None) -> RuledMask | MaskFileSource:
+    """A mask file of a defect detector's data, in which every level above 0 is defective unless a rule says otherwise."""
+    return MaskFileSource(path) if rule is None else RuledMask(path, rule)
 
 
 def open_mask(sample: Sample, rule: MaskRule | None = None) -> Image.Image:
@@ -131,6 +181,26 @@ def open_mask(sample: Sample, rule: MaskRule | None = None) -> Image.Image:
     return sample.mask.open().point([255 * (level > 0) for level in range(256)])
 
 
+def orientation_hint(fits_otherwise: bool, orientation: Orientation) -> str:
+    """What to say of a mask of another size than its image, if it has the same where tags are heeded the other way; or nothing."""
+    if not fits_otherwise:
+        return ""
+    if orientation == "apply":
+        return (
+            "; the image is turned by its orientation tag, and the mask fits the image as stored: add ?orientation=ignore to the "
+            "URI, or turn the mask"
+        )
+    return "; the mask fits the image turned by its orientation tag: remove orientation=ignore from the URI"
+
+
+def _fits_otherwise(sample: Sample) -> bool:
+    image, mask = sample.image, sample.mask
+    if not isinstance(image, FileSource) or not isinstance(mask, MaskFileSource | RuledMask):
+        return False
+    other: Orientation = "ignore" if image.rule.orientation == "apply" else "apply"
+    return file_size(image.path, other) == file_size(mask.path, other)
+
+
 def check_mask_size(sample: Sample, mask_size: tuple[int, int], image_size: tuple[int, int]) -> None:
     """Raise DataError, with both names and sizes, unless mask and image are equally large (width, height)."""
     if mask_size == image_size:
@@ -140,6 +210,11 @@ def check_mask_size(sample: Sample, mask_size: tuple[int, int], image_size: tupl
     raise DataError(
         f"{where} is {mask_size[0]} x {mask_size[1]} pixels, but the image of {sample.name} is "
         f"{image_size[0]} x {image_size[1]} ({image}); a mask must have the size of its image"
+        + (
+            orientation_hint(_fits_otherwise(sample), sample.image.rule.orientation)
+            if isinstance(sample.image, FileSource)
+            else ""
+        )
     )
 
 
@@ -189,13 +264,14 @@ def _check_pair(sample: Sample, rule: MaskRule | None) -> int | None:
     if not isinstance(sample.mask, RuledMask | MaskFileSource):
         return None
     if not isinstance(sample.mask, RuledMask):
-        return _brightest(open_mask(sample))
+        return brightest(open_mask(sample))
     ruled = _by(rule, sample.mask)
     mask = ruled.levels() if ruled.rule == "threshold" else ruled.open()
-    return _brightest(mask)
+    return brightest(mask)
 
 
-def _brightest(mask: Image.Image) -> int:
+def brightest(mask: Image.Image) -> int:
+    """Highest level of a mask of mode L."""
     return max(level for level, count in enumerate(mask.histogram()) if count)
 
 

@@ -17,14 +17,20 @@ from pathlib import Path
 from subband.data.folders import (
     GOOD,
     FolderDataset,
+    check_kind,
     chosen_categories,
     existing_folder,
     folder_samples,
+    joined,
     picture_files,
+    reading_options,
     visible_folders,
 )
+from subband.data.masks import MaskRule
 from subband.data.sample import Category, Sample
 from subband.errors import DataError
+
+OPTIONS = ("masks", "conflicts")
 
 
 def open_mvtec(path: str, options: Mapping[str, str]) -> FolderDataset:
@@ -32,10 +38,11 @@ def open_mvtec(path: str, options: Mapping[str, str]) -> FolderDataset:
 
     Args:
         path: the root; relative to the current folder, ``~`` is the home folder.
-        options: ``categories``, names to keep, separated by commas.
+        options: ``categories``, names to keep, separated by commas; ``masks``, one of `subband.data.masks.DEFECT_RULES`;
+            ``conflicts``: ``keep`` to accept an image under two labels.
 
     Raises:
-        DataError: no such folder, no category in it, or an unknown option or category.
+        DataError: no such folder, no category in it, or an unknown option, rule or category.
     """
     uri = f"mvtec:{path}"
     root = existing_folder(path, uri)
@@ -45,8 +52,11 @@ def open_mvtec(path: str, options: Mapping[str, str]) -> FolderDataset:
             f"{root} holds no category; expected {root / '<category>' / 'train' / 'good'} with pictures "
             "(or train/good in the folder itself)"
         )
-    names, query = chosen_categories(options, list(folders), uri)
-    return FolderDataset("mvtec", root, names, query, lambda name: read_category(name, folders[name]))
+    names, query = chosen_categories(options, list(folders), uri, OPTIONS)
+    rule, keep, more = reading_options(options, uri)
+    return FolderDataset(
+        "mvtec", root, names, joined(query, more), lambda name: read_category(name, folders[name], rule), keep
+    )
 
 
 def category_folders(root: Path) -> dict[str, Path]:
@@ -60,12 +70,13 @@ def category_folders(root: Path) -> dict[str, Path]:
     }
 
 
-def read_category(name: str, folder: Path) -> Category:
+def read_category(name: str, folder: Path, rule: MaskRule | None = None) -> Category:
     """List the samples of one category; nothing is decoded.
 
     Args:
         name: what the category is called.
         folder: holds ``train``, and usually ``test`` and ``ground_truth``.
+        rule: of the masks; by default every level above 0 is defective.
 
     Returns:
         Training samples by file name; test samples by defect kind, then file name. The test samples may be empty, or
@@ -92,15 +103,16 @@ def read_category(name: str, folder: Path) -> Category:
                 f"category {name}: {loose[0]} lies outside the folders of a kind; "
                 f"move such pictures to {folder / split / GOOD}" + (" or test/<defect>" if split == "test" else "")
             )
-    return Category(name, tuple(train), tuple(_test_samples(folder)))
+    return Category(name, tuple(train), tuple(_test_samples(folder, rule)))
 
 
-def _test_samples(folder: Path) -> list[Sample]:
+def _test_samples(folder: Path, rule: MaskRule | None) -> list[Sample]:
     if not (folder / "test").is_dir():
         return []
     truth = folder / "ground_truth"
     samples = []
     for kind in visible_folders(folder / "test"):
+        check_kind(kind)
         mask_folder = truth / kind.name if truth.is_dir() else None
-        samples += folder_samples(kind, "test", kind.name, mask_folder)
+        samples += folder_samples(kind, "test", kind.name, mask_folder, rule)
     return samples

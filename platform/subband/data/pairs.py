@@ -18,19 +18,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from subband.data.folders import FolderDataset, chosen_categories, existing_folder, picture_files, visible_folders
+from subband.data.folders import (
+    FolderDataset,
+    chosen_categories,
+    existing_folder,
+    keeps_conflicts,
+    picture_files,
+    visible_folders,
+)
 from subband.data.images import FileSource
 from subband.data.masks import MaskRule, RuledMask, mask_rule
 from subband.data.pair_lists import read_list
-from subband.data.sample import Category, Sample
+from subband.data.sample import FOREGROUND, Category, Sample
 from subband.errors import DataError, unknown_name
-
-FOREGROUND = "foreground"
-"""Defect name of every sample: nothing is decoded to see whether a mask is empty."""
 
 IMAGE_FOLDERS = ("images", "imgs")
 MASK_FOLDERS = ("gt", "masks")
-OPTIONS = ("preset", "masks", "split", "train_list", "test_list")
+OPTIONS = ("preset", "masks", "split", "train_list", "test_list", "conflicts")
 
 # Compression leaves non-zero levels all around the foreground.
 _LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
@@ -79,7 +83,8 @@ def open_pairs(path: str, options: Mapping[str, str]) -> FolderDataset:
     Args:
         path: the root; relative to the current folder, ``~`` is the home folder.
         options: ``preset``, one of `PRESETS`; ``masks``, one of `subband.data.masks.MASK_RULES`; ``split`` of a single folder;
-            ``train_list`` and ``test_list``; ``categories``, names of test sets to keep, separated by commas.
+            ``train_list`` and ``test_list``; ``conflicts``: ``keep`` to accept an image with two masks; ``categories``, names of
+            test sets to keep, separated by commas.
 
     Raises:
         DataError: no such folder, no layout recognised, an unknown option, preset, rule or category, or options that exclude
@@ -99,7 +104,9 @@ def open_pairs(path: str, options: Mapping[str, str]) -> FolderDataset:
         train, tests = _of_folders(root, preset, options.get("split"), rule)
     names, kept = chosen_categories(options, list(tests), uri, OPTIONS)
     query = "&".join([*(f"{name}={options[name]}" for name in OPTIONS if name in options), *([kept] if kept else [])])
-    return FolderDataset("pairs", root, names, query, lambda name: Category(name, train(), tests[name]()))
+    return FolderDataset(
+        "pairs", root, names, query, lambda name: Category(name, train(), tests[name]()), keeps_conflicts(options, uri)
+    )
 
 
 def is_pairs_folder(root: Path) -> bool:

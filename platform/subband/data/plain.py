@@ -36,6 +36,11 @@ def open_plain(path: str, options: Mapping[str, str]) -> FolderDataset:
     return FolderDataset("images", root, names, query, lambda name: Category(name, (), samples))
 
 
-def _samples(folder: Path, name: str) -> list[Sample]:
+def _samples(folder: Path, name: str, above: tuple[Path, ...] = ()) -> list[Sample]:
+    if folder.resolve() in above:  # a link to a folder above itself has no end
+        return []
+    above = (*above, folder.resolve())
     here = [Sample(f"{name}/{file.stem}", "test", 0, UNKNOWN, FileSource(file)) for file in picture_files(folder)]
-    return here + [sample for inner in visible_folders(folder) for sample in _samples(inner, f"{name}/{inner.name}")]
+    return here + [
+        sample for inner in visible_folders(folder) for sample in _samples(inner, f"{name}/{inner.name}", above)
+    ]

@@ -66,10 +66,20 @@ class Preprocess(BaseModel):
         shorter = min(width, height)
         # Truncated, not rounded, and the offset rounded half to even: the arithmetic of the reference's torchvision
         # calls.
-        resized = picture.resize((self.resize * width // shorter, self.resize * height // shorter), resampling)
-        left = round((resized.width - self.image_size) / 2)
-        top = round((resized.height - self.image_size) / 2)
-        return resized.crop((left, top, left + self.image_size, top + self.image_size))
+        size = self.resize * width // shorter, self.resize * height // shorter
+        left, top = (round((side - self.image_size) / 2) for side in size)
+        right, bottom = left + self.image_size, top + self.image_size
+        if size[0] * size[1] <= _RESIZED_WHOLE:
+            return picture.resize(size, resampling).crop((left, top, right, bottom))
+        # A few hundred bytes may hold an image of 1 x 1,000,000 pixels, of which all but the middle would be made and thrown away.
+        across, down = width / size[0], height / size[1]
+        box = (left * across, top * down, right * across, bottom * down)
+        return picture.resize((self.image_size, self.image_size), resampling, box=box)
+
+
+_RESIZED_WHOLE = 100_000_000
+"""Pixels that an image may have after it is resized and before it is cropped, as published. Of longer ones the part that stays is
+resized alone; the rounding between Pillow's two passes then falls elsewhere."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+FOREGROUND = "foreground"
+"""Defect name of samples for segmentation: nothing is decoded to see whether a mask is empty."""
+
+
 class ImageSource(Protocol):
     """Where one picture comes from: a file, or a recipe that draws it."""
 
@@ -36,6 +40,8 @@ class Sample:
         defect: ``good`` or the name of the defect kind.
         image: the picture.
         mask: where the defect is (non-zero pixels), or None for an unknown place or, usually, for a good picture.
+        group: name of the piece, day or series that the image belongs to, or None where it is unknown. Images of one group are
+            alike, so a division keeps them on one side and leave-one-out leaves them out together.
     """
 
     name: str
@@ -44,15 +50,24 @@ class Sample:
     defect: str
     image: ImageSource
     mask: ImageSource | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
 class Category:
-    """One inspected product with its training and test samples."""
+    """One inspected product with its training and test samples.
+
+    Attributes:
+        name: of the product.
+        train: what is learnt from.
+        test: what is scored.
+        notes: what a reader of results must know, one sentence each, for instance that images are in both.
+    """
 
     name: str
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
+    notes: tuple[str, ...] = ()
 
 
 class Dataset(Protocol):

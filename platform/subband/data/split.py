@@ -25,6 +25,7 @@ import numpy as np
 
 from subband.data.damage import Damaged
 from subband.data.sample import Category, ImageSource, Sample
+from subband.data.similar import group_by_content
 from subband.errors import DataError, ParamsError, unknown_name
 
 if TYPE_CHECKING:
@@ -46,12 +47,15 @@ class Split:
         fit_names: names of the pictures to learn from.
         query_names: names of the pictures to score. They are for figures and messages: file names may give a label
             away, so no stage reads them.
+        fit_groups: a number for each of `fit`, equal for images that belong together, by which a left-out score leaves out all of
+            them; empty where each stands alone.
     """
 
     fit: tuple[ImageSource, ...]
     query: tuple[ImageSource, ...]
     fit_names: tuple[str, ...]
     query_names: tuple[str, ...]
+    fit_groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,14 +175,33 @@ def _synthetic(category: Category, rng: np.random.Generator) -> tuple[Split, Tru
             f"selection='synthetic' leaves training pictures out to choose by, so it needs at least 2; "
             f"category {category.name} has {count}"
         )
-    left_out_count = min(max(2, round(count / 4)), count - 1)
-    left_out = set(rng.permutation(count)[:left_out_count].tolist())
+    left_out = _left_out(group_by_content(category.train), min(max(2, round(count / 4)), count - 1), rng)
+    if not left_out:
+        raise DataError(
+            f"category {category.name}: all {count} training images belong together (copies, near copies or one group), so none "
+            "can be left out to choose by; add images of other pieces"
+        )
     fit = [sample for index, sample in enumerate(category.train) if index not in left_out]
     good = [sample for index, sample in enumerate(category.train) if index in left_out]
     damaged = [_damaged_copy(sample, int(rng.integers(2**32))) for sample in good]
     query = (*good, *damaged, *category.test)
-    chosen = 2 * left_out_count
+    chosen = 2 * len(left_out)
     return _split(fit, query), Truth(query, tuple(range(chosen)), tuple(range(chosen, len(query))))
+
+
+def _left_out(groups: Sequence[int], wanted: int, rng: np.random.Generator) -> set[int]:
+    """Places of about so many images, whole groups at a time; none if all are one group."""
+    drawn = rng.permutation(len(groups)).tolist()
+    members: dict[int, list[int]] = {}
+    for place, group in enumerate(groups):
+        members.setdefault(group, []).append(place)
+    left_out: set[int] = set()
+    for place in drawn:
+        together = members[groups[place]]
+        # At least one group stays to learn from.
+        if len(left_out) < wanted and place not in left_out and len(left_out) + len(together) < len(groups):
+            left_out.update(together)
+    return left_out
 
 
 def _damaged_copy(sample: Sample, seed: int) -> Sample:

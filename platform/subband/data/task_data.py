@@ -42,6 +42,15 @@ class TaskData(abc.ABC):
             f"{self.uri} holds {self.holds}, not samples of inspected products; give mvtec:PATH, visa:PATH or synthetic: here"
         )
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of results must know, one sentence each.
+
+        Raises:
+            DataError: the data are inconsistent in a way that only their files show.
+        """
+        return ()
+
     @abc.abstractmethod
     def digest(self) -> str:
         """Hexadecimal hash of the content: examples, labels and their order, wherever they lie.

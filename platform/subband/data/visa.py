@@ -29,9 +29,12 @@ from subband.data.folders import (
     chosen_categories,
     existing_folder,
     folder_samples,
+    joined,
+    reading_options,
     visible_folders,
 )
-from subband.data.images import FileSource, MaskFileSource
+from subband.data.images import FileSource
+from subband.data.masks import MaskRule, mask_source
 from subband.data.sample import Category, Sample
 from subband.errors import DataError
 
@@ -47,7 +50,7 @@ def open_visa(path: str, options: Mapping[str, str]) -> FolderDataset:
     Args:
         path: the root; relative to the current folder, ``~`` is the home folder.
         options: ``categories``, names to keep, separated by commas; ``split``, another split CSV of the original
-            layout, relative to ``split_csv`` or to the root.
+            layout, relative to ``split_csv`` or to the root; ``masks`` and ``conflicts`` as in `subband.data.mvtec`.
 
     Raises:
         DataError: no such folder, no layout recognised, an unknown option or category, or a CSV that is missing,
@@ -56,25 +59,37 @@ def open_visa(path: str, options: Mapping[str, str]) -> FolderDataset:
     uri = f"visa:{path}"
     root = existing_folder(path, uri)
     kept = {option: value for option, value in options.items() if option != "split"}
+    rule, keep, more = reading_options(options, uri)
     split_file = _split_file(root, options.get("split"))
     if split_file is not None:
         rows = _read_rows(split_file)
-        names, query = chosen_categories(kept, list(dict.fromkeys(row.category for row in rows)), uri)
+        names, query = chosen_categories(kept, list(dict.fromkeys(row.category for row in rows)), uri, mvtec.OPTIONS)
         for name in names:
             _refuse_anomalies_in_training(split_file, name, rows)
         if "split" in options:
-            query = "&".join(part for part in (query, f"split={options['split']}") if part)
-        return FolderDataset("visa", root, names, query, lambda name: _read_split(root, split_file, name, rows))
+            query = joined(query, f"split={options['split']}")
+        return FolderDataset(
+            "visa", root, names, joined(query, more), lambda name: _read_split(root, split_file, name, rows, rule), keep
+        )
 
     reorganised = {folder.name: folder for folder in visible_folders(root) if (folder / "Data" / "train").is_dir()}
     if reorganised:
-        names, query = chosen_categories(kept, list(reorganised), uri)
-        return FolderDataset("visa", root, names, query, lambda name: _read_reorganised(name, reorganised[name]))
+        names, query = chosen_categories(kept, list(reorganised), uri, mvtec.OPTIONS)
+        return FolderDataset(
+            "visa",
+            root,
+            names,
+            joined(query, more),
+            lambda name: _read_reorganised(name, reorganised[name], rule),
+            keep,
+        )
 
     prepared = mvtec.category_folders(root)
     if prepared:
-        names, query = chosen_categories(kept, list(prepared), uri)
-        return FolderDataset("visa", root, names, query, lambda name: mvtec.read_category(name, prepared[name]))
+        names, query = chosen_categories(kept, list(prepared), uri, mvtec.OPTIONS)
+        return FolderDataset(
+            "visa", root, names, joined(query, more), lambda name: mvtec.read_category(name, prepared[name], rule), keep
+        )
 
     if any((folder / "Data").is_dir() for folder in visible_folders(root)):
         raise DataError(f"{root} lacks {_SPLIT_FILES[0]}, which comes with the VisA download; put it back")
@@ -153,7 +168,7 @@ def _refuse_anomalies_in_training(split_file: Path, name: str, rows: Sequence[_R
         )
 
 
-def _read_split(root: Path, split_file: Path, name: str, rows: Sequence[_Row]) -> Category:
+def _read_split(root: Path, split_file: Path, name: str, rows: Sequence[_Row], rule: MaskRule | None) -> Category:
     samples: dict[str, Sample] = {}
     for row in rows:
         if row.category != name:
@@ -166,7 +181,7 @@ def _read_split(root: Path, split_file: Path, name: str, rows: Sequence[_Row]) -
         if row.label:
             if not row.mask:
                 raise DataError(f"{where}: {row.image} is defective, but its column mask is empty")
-            mask = MaskFileSource(_existing_file(root, row.mask, where))
+            mask = mask_source(_existing_file(root, row.mask, where), rule)
         image = FileSource(_existing_file(root, row.image, where))
         samples[sample_name] = Sample(sample_name, row.split, row.label, row.defect, image, mask)
     train = tuple(sample for sample in samples.values() if sample.split == "train")
@@ -182,7 +197,7 @@ def _existing_file(root: Path, relative: str, where: str) -> Path:
     return path
 
 
-def _read_reorganised(name: str, folder: Path) -> Category:
+def _read_reorganised(name: str, folder: Path, rule: MaskRule | None) -> Category:
     data = folder / "Data"
     train = folder_samples(data / "train" / "normal", "train", GOOD)
     if not train:
@@ -192,5 +207,5 @@ def _read_reorganised(name: str, folder: Path) -> Category:
         folder / "Seg_mask" / ANOMALY,
     )
     good = folder_samples(data / "test" / "normal", "test", GOOD)
-    defective = folder_samples(data / "test" / ANOMALY, "test", ANOMALY, mask_folder)
+    defective = folder_samples(data / "test" / ANOMALY, "test", ANOMALY, mask_folder, rule)
     return Category(name, tuple(train), tuple(good + defective))
