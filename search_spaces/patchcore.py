@@ -40,6 +40,7 @@ PRESETS = {
     "ratios": grid("4 points: all vectors, 10 %, 1 % and 0.1 %.", ratio=(1.0, 0.1, 0.01, 0.001)),
     "backbones": grid(
         "4 points: the official vectors and plain averages, each of resnet50 (as WEDGE-Net has) and wide_resnet50_2.",
+        published=True,
         backbone=("resnet50", "wide_resnet50_2"),
         features=("patches", "averages"),
     ),
@@ -50,5 +51,5 @@ SPACE = Space(
     suggest=suggest,
     presets=PRESETS,
     about="ratio, sigma, re-weighting and the width of the vectors",
-    smoke={"backbone": "resnet18", "image_size": 64, "ratio": 0.1, "target": 256},
+    smoke={"image_size": 64, "ratio": 0.1, "target": 256},
 )

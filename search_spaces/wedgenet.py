@@ -60,7 +60,7 @@ PRESETS = {
         wavelet=WAVELETS,
         semantic=(True, False),
     ),
-    "ratios": grid("4 points: the published coreset ratios.", ratio=(1.0, 0.1, 0.01, 0.001)),
+    "ratios": grid("4 points: the published coreset ratios.", published=True, ratio=(1.0, 0.1, 0.01, 0.001)),
     "full": grid(
         "96 points: 4 ratios x 3 sigmas x 2 wavelets x semantic on and off x 2 encoder seeds, one backbone pass in all.",
         ratio=(1.0, 0.1, 0.01, 0.001),
@@ -77,5 +77,5 @@ SPACE = Space(
     suggest=suggest,
     presets=PRESETS,
     about="ratio, sigma, semantic block, gates, scope, and with gates wavelet and encoder seed",
-    smoke={"backbone": "resnet18", "image_size": 64, "ratio": 0.1},
+    smoke={"image_size": 64, "ratio": 0.1},
 )

@@ -132,6 +132,7 @@ PRESETS = {
     ),
     "full": grid(
         "32 points, the published run_full_grid_search.",
+        published=True,
         wavelet=("haar", "sym4"),
         level=(1, 2),
         subbands=("LL+LH+HL", ALL),
@@ -140,6 +141,7 @@ PRESETS = {
     ),
     "comprehensive": grid(
         "192 points, the published comprehensive grid.",
+        published=True,
         wavelet=("haar", "db2", "db4", "sym4"),
         level=(1, 2),
         subbands=("LL", "LL+LH", "LL+LH+HL", ALL),
@@ -148,21 +150,24 @@ PRESETS = {
     ),
     "phase1": grid(
         "216 points, the published phase 1.",
+        published=True,
         wavelet=("haar", "db4", "sym4"),
         level=(1, 2),
         subbands=("LL+LH+HL", "LL+LH+HH", "LL+HL+HH", ALL),
         sigma=(2.0, 4.0, 6.0),
         cov_reg=(0.1, 0.01, 0.001),
     ),
-    "phase2": Preset("10 points: 5 backbones x 2 targets, the published operating points.", (_phase2,)),
+    "phase2": Preset("10 points: 5 backbones x 2 targets, the published operating points.", (_phase2,), published=True),
     "ablation": grid("15 points: every non-empty subband set about the base params.", subbands=EVERY_SUBSET),
     "ablation_image": grid(
         "15 points: the published ablation about resnet18's image-optimised point (other backbones: give theirs by flags).",
+        published=True,
         base=_operating_point("resnet18", _IMAGE_TARGET["resnet18"]),
         subbands=EVERY_SUBSET,
     ),
     "ablation_pixel": grid(
         "15 points: the published ablation about resnet18's pixel-optimised point.",
+        published=True,
         base=_operating_point("resnet18", _PIXEL_TARGET["resnet18"]),
         subbands=EVERY_SUBSET,
     ),
@@ -192,6 +197,7 @@ PRESETS = {
                 {**_operating_point("resnet18", ("haar", 1, 4.0, 0.01)), "subbands": "LL+LH+HL"},
             ],
         ),
+        published=True,
     ),
 }
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from subband.errors import DataError
 from subband.methods.wepadim import gaussian
 from subband.methods.wepadim.embedding import embed, layer_positions
 from subband.methods.wepadim.gaussian import dual_spectrum, fit_gaussians, inner_products, primal_spectrum, spectrum
@@ -113,3 +114,27 @@ def test_positions_are_worked_through_in_blocks_without_a_difference(monkeypatch
     blocks, blocks_left_out = fit_gaussians(fit, 0.1)
     assert_close(blocks_left_out, left_out, 1e-12)
     assert_close(blocks.squared_distances(query, 0.1), gaussians.squared_distances(query, 0.1), 1e-6)
+
+
+@pytest.mark.parametrize(("count", "channels"), [(9, 30), (14, 5)])
+@pytest.mark.parametrize("groups", [(0, 1, 1, 2, 3, 1, 4, 5, 5), (0, 0, 0, 0, 0, 0, 0, 0, 1), tuple(range(9))])
+def test_a_group_is_left_out_whole(count, channels, groups):
+    groups = (*groups, *range(100, 100 + count - len(groups)))
+    generator = torch.Generator().manual_seed(3)
+    fit = torch.randn(4, count, channels, generator=generator) + 5
+    _, left_out = fit_gaussians(fit, 0.1, groups)
+    for place, group in enumerate(groups):
+        others = [i for i in range(count) if groups[i] != group]
+        expected = spectrum(fit[:, others], fit[:, [place]]).squared_distances(0.1)
+        torch.testing.assert_close(left_out[[place]], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_images_that_stand_alone_change_nothing():
+    fit = torch.randn(3, 8, 20, generator=torch.Generator().manual_seed(0))
+    for groups in ((), tuple(range(8))):
+        torch.testing.assert_close(fit_gaussians(fit, 0.1, groups)[1], fit_gaussians(fit, 0.1)[1], rtol=0, atol=0)
+
+
+def test_one_group_alone_is_refused():
+    with pytest.raises(DataError, match="all 8 training images belong together"):
+        fit_gaussians(torch.randn(3, 8, 20), 0.1, (4,) * 8)

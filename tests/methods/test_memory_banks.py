@@ -1,5 +1,6 @@
 """WEDGE-Net and PatchCore under the platform's contract, and what variants of them share."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 import torch
 
 from subband.banks.served import NearestNeighbours
-from subband.data import open_dataset
+from subband.data import Split, load_images, open_dataset
 from subband.errors import DataError, ModelError, ParamsError
-from subband.evaluation import CategoryBench
+from subband.evaluation import CategoryBench, split_runner
 from subband.methods import get_method, make_params
 from subband.methods.memorybank.stages import bank_chain, climb
 from subband.stages import Store
@@ -21,6 +22,7 @@ URI = "synthetic:?train=5&test=4&size=64&difficulty=0&categories=weave"
 COMMON: dict = {
     "backbone": "resnet34",
     "weights": "random:1",
+    "normalisation": {"normalisation": "imagenet", "backbone": "efficientnet_lite0"},
     "framing": {"framing": "crop", "resize": 72},
     "image_size": 48,
     "resampling": "lanczos",
@@ -34,8 +36,9 @@ COMMON: dict = {
 }
 BAD: dict = {
     "mode": "corected",
-    "backbone": "efficientnet_b0",
+    "backbone": "efficientnet_b9",
     "weights": "random:",
+    "normalisation": "none",
     "framing": "zoom",
     "resize": 8,
     "image_size": 16,
@@ -199,6 +202,17 @@ def test_a_climb_in_rungs_selects_what_one_selection_does(category, name, ratio,
     torch.testing.assert_close(climbed, fitted_bank(category, name, ratio), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("features", ["patches", "averages"])
+def test_a_detector_has_the_scores_of_the_stages_on_every_backbone(category, bench, features):
+    method, params = get_method("patchcore"), made("patchcore", backbone="efficientnet_lite0", features=features)
+    maps, scores = bench.maps(method, params)
+    images = load_images([sample.image for sample in category.test], params.preprocess())
+    with torch.inference_mode():
+        own_maps, own_scores = method.build(params, bench.runner)(torch.from_numpy(images).float() / 255)
+    np.testing.assert_allclose(own_maps, maps, rtol=1e-4, atol=1e-5 * maps.max())
+    np.testing.assert_allclose(own_scores, scores, rtol=1e-4)
+
+
 def fitted_bank(category, name, ratio):
     bench = CategoryBench(category, "test", 0, None)
     return get_method(name).fit(made(name, ratio=ratio), bench.runner).detector.bank
@@ -299,7 +313,6 @@ def test_one_training_picture_is_refused():
     [
         ({"ratio": 1.5}, "wedgenet.ratio: .*less than or equal to 1"),
         ({"ratio": 0}, "wedgenet.ratio: .*greater than 0"),
-        ({"backbone": "efficientnet_b0"}, "no layer2 and layer3; choose resnet18"),
         ({"ratio": 1e-4}, "ratio: 0.0001 of 80 rows leaves none"),
         ({"reweight": 9}, "needs image_score=cell"),
         ({"framing": "crop", "resize": 24}, "nothing to crop"),
@@ -318,3 +331,19 @@ def test_a_projection_that_narrows_nothing_is_refused_before_anything_runs():
 
 def test_the_published_code_keeps_at_least_one_vector(bench):
     assert "bank of 1 of 80" in evaluated(bench, mode="reference", resize=64, ratio=1e-4).form
+
+
+@pytest.mark.parametrize("name", ["patchcore", "wedgenet"])
+def test_a_copy_is_not_scored_by_its_twin(category, name):
+    twins = replace(category, train=(*category.train, *category.train[:2]))
+    groups = (*range(len(category.train)), 0, 1)
+    images = tuple(tuple(sample.image for sample in part) for part in (twins.train, twins.test))
+    names = tuple(tuple(sample.name for sample in part) for part in (twins.train, twins.test))
+    method, params = get_method(name), made(name, ratio=1.0)
+    alone = method.fit(params, split_runner(Split(*images, *names), None))
+    together = method.fit(params, split_runner(Split(*images, *names, groups), None))
+    assert alone.good_scores[:2].max() < 1e-3 * alone.good_scores[2:-2].min()
+    assert together.good_scores[:2].min() > 0.1 * together.good_scores[2:-2].min()
+    np.testing.assert_array_equal(together.good_scores[2:-2], alone.good_scores[2:-2])
+    assert len(together.threshold_scores) == len(category.train)
+    assert together.detector.calibration.rule.endswith(f"({len(groups)} images, {len(category.train)} distinct)")

@@ -229,11 +229,11 @@ def test_an_encoder_of_another_width_is_refused(backbone):
         WedgeNetwork(backbone, FrequencyEncoder())
 
 
-def test_a_backbone_without_the_layers_is_refused():
-    network = Backbone("efficientnet_b0", None)
-    for use in (level_channels, lambda one: feature_levels(one, torch.zeros(1, 3, 32, 32))):
-        with pytest.raises(ParamsError, match="efficientnet_b0 has no layer2 and layer3; choose a ResNet"):
-            use(network)
+def test_the_levels_of_an_efficientnet_are_the_end_of_stride_8_and_the_last_end_at_stride_16():
+    network = Backbone("efficientnet_lite0", "random:0")
+    assert level_channels(network) == (40, 112)
+    levels = feature_levels(network, torch.zeros(1, 3, 64, 64))
+    assert [tuple(maps.shape) for maps in levels] == [(1, 40, 8, 8), (1, 112, 4, 4)]
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])

@@ -21,7 +21,7 @@ ILLEGAL = [
     ({"backbone": "resnet81"}, "wepadim.backbone: 'resnet81' is not a backbone; did you mean"),
     (
         {"weights": "pretraned"},
-        "wepadim.weights: weights 'pretraned' is no file; give a path, 'pretrained' or 'random:SEED'",
+        "wepadim.weights: weights 'pretraned' is no file; give a path, 'pretrained', 'packaged' or 'random:SEED'",
     ),
     ({"framing": "zoom"}, "wepadim.framing: .*'stretch' or 'crop'"),
     ({"framing": "crop", "resize": 200}, "wepadim: resize 200 is smaller than image_size 224"),

@@ -11,7 +11,6 @@ from subband.methods.registry import (
     list_staged_methods,
     make_params,
     staged_method,
-    starts_pretrained,
     trained_method,
 )
 from subband.methods.trained import Batch, Draw, Examples, Step, TrainedMethod, TrainingSet, settled_params
@@ -45,6 +44,5 @@ __all__ = [
     "set_calibration",
     "settled_params",
     "staged_method",
-    "starts_pretrained",
     "trained_method",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from subband.data import Preprocess
 from subband.methods.deployable import Deployable
 from subband.methods.detector import Detector
+from subband.methods.pixel_tail import PixelTail
 from subband.stages import Chain, Runner, per_picture_part
 
 
@@ -25,11 +26,47 @@ class Fitted:
         good_scores: (N,) score of every training picture by a fit that has not seen it.
         estimate: how that was done, in the words that end the threshold's rule: "estimated by leaving each training picture out in
             turn" (`LEAVE_ONE_OUT`).
+        groups: a number for each training image, equal for those that were left out together; empty where each stood alone.
+        pixel_tail: the highest values of pixels in those left-out maps; None where they were not made.
     """
 
     detector: Detector
     good_scores: np.ndarray
     estimate: str
+    groups: tuple[int, ...] = ()
+    pixel_tail: PixelTail | None = None
+
+    @property
+    def threshold_scores(self) -> np.ndarray:
+        """Scores that a threshold is chosen from: the highest of each group, since images that belong together tell the same."""
+        return highest_of_groups(self.good_scores, self.groups)
+
+
+def highest_of_groups(scores: np.ndarray, groups: Sequence[int]) -> np.ndarray:
+    """The highest score of each group, in the order of the groups' first images.
+
+    Args:
+        scores: (N,).
+        groups: N numbers, or empty where each image stands alone.
+    """
+    if not groups:
+        return scores
+    highest: dict[int, float] = {}
+    for score, group in zip(scores.tolist(), groups, strict=True):
+        highest[group] = max(score, highest.get(group, score))
+    return np.asarray(list(highest.values()), scores.dtype)
+
+
+def grouped_estimate(estimate: str, groups: Sequence[int]) -> str:
+    """The words on how good scores were obtained, with what was left out together.
+
+    Args:
+        estimate: for images that stand alone.
+        groups: N numbers, or empty.
+    """
+    if len(set(groups)) == len(groups):
+        return estimate
+    return f"{estimate}, together with those that belong to it ({len(groups)} images, {len(set(groups))} distinct)"
 
 
 class Method(Protocol):

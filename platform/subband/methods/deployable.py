@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL.Image import Image, fromarray
+from PIL.Image import Image
 from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from subband.data.images import to_rgb
-from subband.errors import DataError, ModelError, ParamsError
+from subband.data.images import to_picture
+from subband.data.reading import PLAIN, ReadingRule
+from subband.errors import ModelError, ParamsError
 
 FORMAT = 1
 TENSORS, DESCRIPTION = "model.safetensors", "model.json"
@@ -37,6 +38,7 @@ class Deployable(nn.Module, abc.ABC):
 
     Attributes:
         task: what it answers, which chooses the form of answers over HTTP and of figures.
+        reading: how the images that it was taught were read, and those that it judges are.
         frozen: names of the submodules that fitting leaves as they were; they do not count as what it stored.
     """
 
@@ -48,6 +50,7 @@ class Deployable(nn.Module, abc.ABC):
         self.method = method
         self.params = params
         self.about = dict(about)
+        self.reading = PLAIN
 
     @abc.abstractmethod
     def replay(self, examples: Sequence[Mapping[str, Tensor]]) -> np.ndarray:
@@ -96,35 +99,16 @@ class Deployable(nn.Module, abc.ABC):
         return folder
 
 
-def as_pictures(pictures: Sequence[Image | np.ndarray]) -> list[Image]:
-    """PIL images in RGB; see `as_picture`.
+def as_pictures(pictures: Sequence[Image | np.ndarray], rule: ReadingRule = PLAIN) -> list[Image]:
+    """PIL images in RGB; see `subband.data.images.to_picture`.
 
     Raises:
-        ParamsError: one picture instead of several, or as `as_picture`.
-        DataError: as `as_picture`.
+        ParamsError: one picture instead of several, or as `to_picture`.
+        DataError: as `to_picture`.
     """
-    if isinstance(pictures, Image) or (isinstance(pictures, np.ndarray) and pictures.shape[2:] == (3,)):
+    if isinstance(pictures, Image) or (isinstance(pictures, np.ndarray) and pictures.ndim != 4):
         raise ParamsError("several pictures are expected: give a single one in a list, [picture]")
-    return [as_picture(picture) for picture in pictures]
-
-
-def as_picture(picture: Image | np.ndarray) -> Image:
-    """A PIL image in RGB, converted exactly as the training pictures were (16-bit grey is scaled, not clipped).
-
-    Raises:
-        ParamsError: neither a PIL image nor a uint8 array (H, W, 3) with pixels.
-        DataError: a PIL image that cannot be decoded.
-    """
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-            raise ParamsError(f"a picture array is uint8 (H, W, 3) in RGB, not {picture.dtype} {picture.shape}")
-        return fromarray(picture)
-    if not isinstance(picture, Image):
-        raise ParamsError(f"a picture is a PIL image or a uint8 array (H, W, 3), not {type(picture).__name__}")
-    try:
-        return to_rgb(picture)
-    except OSError as error:
-        raise DataError(f"a picture is damaged or truncated ({error}); send it again") from error
+    return [to_picture(picture, rule) for picture in pictures]
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -178,5 +162,6 @@ def _describe(model: Deployable) -> dict[str, Any]:
         "task": model.task,
         "params": model.params.model_dump(mode="json"),
         **model.kept(),
+        "reading": model.reading.as_json(),
         "about": model.about,
     }

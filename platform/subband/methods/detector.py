@@ -18,8 +18,12 @@ from torch import Tensor
 from subband.data import Preprocess
 from subband.errors import ModelError, ParamsError
 from subband.methods.deployable import DESCRIPTION, Deployable, as_pictures, read_description, write_description
+from subband.methods.pixel_tail import PIXEL_FPR, PixelTail
 from subband.metrics import threshold_at_fpr
 
+NO_PIXEL_THRESHOLD = (
+    "this model was saved without a pixel threshold; fit it again (jobs/train.py METHOD, or a sweep) to get one"
+)
 LEAVE_ONE_OUT = "estimated by leaving each training picture out in turn"
 
 
@@ -32,6 +36,9 @@ class Calibration(BaseModel):
         threshold: the threshold in force.
         rule: how it was chosen, in words.
         f1_threshold: the threshold of the highest F1 on labelled test pictures, where there are any.
+        pixel_threshold: a pixel is called defective if its value in the anomaly map is above it; None where none was found (models
+            saved before there was one) and of segmenters, whose threshold is one of pixels.
+        pixel_fpr: share of left-out good pixels that exceed it.
         estimate: how `good_scores` were obtained, in the words that end the rule; detectors saved before it was kept left one out.
     """
 
@@ -43,6 +50,8 @@ class Calibration(BaseModel):
     rule: str
     f1_threshold: float | None = None
     estimate: str = LEAVE_ONE_OUT
+    pixel_threshold: float | None = None
+    pixel_fpr: float | None = None
 
     @classmethod
     def at_fpr(
@@ -83,7 +92,18 @@ class Calibration(BaseModel):
                 f"this model came without scores of good pictures, which would choose a threshold for the rate {fpr}: "
                 "give the threshold"
             )
-        return self.at_fpr(self.good_scores, fpr, self.f1_threshold, self.estimate)
+        chosen = self.at_fpr(self.good_scores, fpr, self.f1_threshold, self.estimate)
+        return chosen.model_copy(update={"pixel_threshold": self.pixel_threshold, "pixel_fpr": self.pixel_fpr})
+
+    def with_pixels(self, tail: PixelTail | None, pixel_fpr: float = PIXEL_FPR) -> Calibration:
+        """The same calibration with a threshold for pixels, where a tail of left-out good pixels is known.
+
+        Raises:
+            ParamsError: `pixel_fpr` is out of range.
+        """
+        if tail is None:
+            return self
+        return self.model_copy(update={"pixel_threshold": tail.threshold(pixel_fpr), "pixel_fpr": pixel_fpr})
 
     def with_threshold(self, threshold: float, rule: str = "set by hand") -> Calibration:
         """The same calibration with another threshold."""
@@ -105,12 +125,30 @@ class Predictions:
         decisions: (N,) bool, whether each score is above the threshold.
         maps: (N, S, S) float32 anomaly maps in the preprocessed frame.
         threshold: what the scores were compared with.
+        pixel_threshold: above it a pixel of a map is defective; None where it is unknown.
     """
 
     scores: np.ndarray
     decisions: np.ndarray
     maps: np.ndarray
     threshold: float
+    pixel_threshold: float | None = None
+
+    @property
+    def masks(self) -> np.ndarray:
+        """(N, S, S) bool, the defective pixels.
+
+        Raises:
+            ModelError: the model has no pixel threshold.
+        """
+        if self.pixel_threshold is None:
+            raise ModelError(NO_PIXEL_THRESHOLD)
+        return np.asarray(self.maps > self.pixel_threshold)
+
+    @property
+    def defective_areas(self) -> np.ndarray:
+        """(N,) share of each map that is defective; errors as `masks`."""
+        return np.asarray(self.masks.mean(axis=(1, 2)))
 
 
 class Detector(Deployable):
@@ -199,19 +237,20 @@ class Detector(Deployable):
         """Decide about pictures of any size.
 
         Args:
-            pictures: PIL images, or uint8 arrays (H, W, 3) in RGB.
+            pictures: PIL images of any mode, or arrays (`subband.data.images.to_picture`).
             threshold: used instead of the calibrated one.
 
         Raises:
             ParamsError: a single picture, or an array of another form.
         """
-        prepared = [self.preprocess.image(image).transpose(2, 0, 1) for image in as_pictures(pictures)]
+        prepared = [self.preprocess.image(image).transpose(2, 0, 1) for image in as_pictures(pictures, self.reading)]
         side = self.preprocess.image_size
         images = np.stack(prepared) if prepared else np.zeros((0, 3, side, side), np.uint8)
         maps, scores = self.score(images)
         limit = self.calibration.threshold if threshold is None else threshold
         # In float64: numpy would round the threshold to the scores' float32 before it compares.
-        return Predictions(scores, scores.astype(np.float64) > limit, maps, limit)
+        pixels = limit if self.task == "segmentation" else self.calibration.pixel_threshold
+        return Predictions(scores, scores.astype(np.float64) > limit, maps, limit, pixels)
 
     def prediction_maps(
         self, pictures: Sequence[Image], order: str | None = None, stretch: bool | None = None

@@ -29,12 +29,12 @@ IMAGES = Stage("images", 1, ("framing", "resize", "image_size", "resampling"), _
 """``fit`` and ``query``: uint8 (n, 3, S, S)."""
 
 
-def features_stage(name: str, taps: Sequence[int] | None = None) -> Stage:
+def features_stage(name: str, levels: Sequence[str] | None = None) -> Stage:
     """The backbone's pass over every picture; follows `IMAGES`.
 
     Args:
         name: of the stage.
-        taps: which taps of the backbone are kept; by default all.
+        levels: names under which only the two levels of memory banks are kept; by default every tap is, under its own name.
 
     Returns:
         A stage that gives ``fit.LAYER`` and ``query.LAYER``, float32 (n, C, h, w), for every kept layer.
@@ -44,8 +44,13 @@ def features_stage(name: str, taps: Sequence[int] | None = None) -> Stage:
     def compute(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
         # Ray shows a worker only the GPU share that its trial was given; TF32 would round features to 1e-3.
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        backbone = built_backbone(params.backbone, params.weights).to(device)
-        kept = range(len(backbone.spec.taps)) if taps is None else taps
+        backbone = built_backbone(params.backbone, params.weights, params.normalisation).to(device)
+        taps = backbone.spec.taps
+        kept = (
+            {tap.name: i for i, tap in enumerate(taps)}
+            if levels is None
+            else dict(zip(levels, backbone.spec.bank, strict=True))
+        )
         images = upstream()
         for role in ROLES:
             for chunk in images.batches(role):
@@ -53,12 +58,12 @@ def features_stage(name: str, taps: Sequence[int] | None = None) -> Stage:
                     batch = torch.tensor(chunk[start : start + FEATURE_BATCH]).float() / 255
                     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                         maps = backbone(batch.to(device))
-                    yield {f"{role}.{backbone.spec.taps[index].name}": maps[index].cpu().numpy() for index in kept}
+                    yield {f"{role}.{layer}": maps[index].cpu().numpy() for layer, index in kept.items()}
 
     return Stage(
         name,
         1,
-        ("backbone", "weights"),
+        ("backbone", "weights", "normalisation"),
         compute,
         content=lambda params: weights_identity(params.backbone, params.weights),
         per_picture=True,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from subband.data import Preprocess
 from subband.errors import ParamsError
 from subband.methods.modes import FaithfulModes
-from subband.nn.backbones import Weights, backbone_spec
+from subband.methods.weights_rule import AUTO, settled_weights
+from subband.nn.backbones import RESTORING, Normalisation, Weights, backbone_spec
+from subband.nn.packaged import packaged_file
 
 
 class FrozenBackboneParams(FaithfulModes):
@@ -17,11 +19,22 @@ class FrozenBackboneParams(FaithfulModes):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    published_backbone: ClassVar[str] = "resnet18"
+
     backbone: str = Field(
-        "resnet18", description="Frozen network: resnet18, resnet34, resnet50, wide_resnet50_2 or efficientnet_b0..b6."
+        AUTO,
+        description="Frozen network: auto (the published one, or efficientnet_lite0 where its weights cannot be had), resnet18, "
+        "resnet34, resnet50, wide_resnet50_2, efficientnet_b0..b6 or efficientnet_lite0..lite2.",
     )
     weights: Weights = Field(
-        "pretrained", description="pretrained (ImageNet, fetched once), random:SEED, or the path of a state dict."
+        AUTO,
+        description="Where the network's weights come from: auto (the hub, else a pip package), pretrained (ImageNet, fetched "
+        "once), packaged (ImageNet, from a pip package: efficientnet_lite0..lite2), random:SEED, or the path of a state dict.",
+    )
+    normalisation: Normalisation = Field(
+        "own",
+        description="Mean and standard deviation of the input: own: those the network was trained with. imagenet: ImageNet's, "
+        "for any network.",
     )
     framing: Literal["stretch", "crop"] = Field(
         "stretch",
@@ -36,12 +49,27 @@ class FrozenBackboneParams(FaithfulModes):
         "lanczos", description="Filter that resizes pictures; both are antialiased."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_weights(cls, values: Any, info: ValidationInfo) -> Any:
+        if not isinstance(values, dict):
+            return values
+        if info.context == RESTORING:
+            return {"backbone": cls.published_backbone, "weights": "pretrained", **values}
+        return settled_weights(cls.published_backbone, values)
+
     @field_validator("backbone")
     @classmethod
     def _known_backbone(cls, value: str) -> str:
         name = value.replace("-", "_")
         backbone_spec(name)
         return name
+
+    @model_validator(mode="after")
+    def _weights_fit(self, info: ValidationInfo) -> FrozenBackboneParams:
+        if self.weights == "packaged" and info.context != RESTORING:
+            packaged_file(self.backbone)
+        return self
 
     @model_validator(mode="after")
     def _crop_fits(self) -> FrozenBackboneParams:

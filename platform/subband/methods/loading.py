@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from subband.data.reading import reading_rule
 from subband.errors import ModelError, ParamsError, unknown_name
 from subband.home import home
 from subband.methods.deployable import Deployable, read_description, read_tensors
@@ -34,7 +35,12 @@ def load(path_or_uri: str | Path, tracking_uri: str | None = None) -> Any:
     description = read_description(folder)
     method = get_method(description["method"])
     params = make_params(method, description["params"], restoring=True)
-    return method.restore(params, read_tensors(folder), description).eval()
+    model = method.restore(params, read_tensors(folder), description).eval()
+    try:
+        model.reading = reading_rule(description.get("reading"))
+    except ParamsError as error:
+        raise ModelError(f"the description of the model in {folder} is damaged: {error}") from error
+    return model
 
 
 def adopt(path: Path, recipe: str | None = None, values: Mapping[str, Any] | None = None) -> Deployable:

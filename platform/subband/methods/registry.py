@@ -82,12 +82,6 @@ def trained_method(name: str) -> TrainedMethod:
     return cast("TrainedMethod", method)
 
 
-def starts_pretrained(method: Method) -> bool:
-    """Whether the method's weights are fetched from a hub where nothing else is said."""
-    field = method.params_type.model_fields.get("weights")
-    return field is not None and field.default == "pretrained"
-
-
 def make_params(method: Method, values: dict[str, Any], restoring: bool = False) -> Any:
     """Validated params of a method from plain values.
 

@@ -7,16 +7,18 @@ import copy
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import timm
 import torch
 from pydantic import AfterValidator, ValidationInfo
 from torch import Tensor, nn
 
 from subband.errors import ModelError, ParamsError, unknown_name
+from subband.nn.packaged import packaged_file, packaged_state
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -44,40 +46,63 @@ class BackboneSpec:
 
     Attributes:
         taps: tapped layers in order.
-        tag: timm's tag of the torchvision ImageNet-1k V1 weights, or None where timm has none and torchvision's own
-            state dict is converted by position.
-        batch_norm_eps: epsilon of every batch normalisation, as torchvision has it (timm's b5 and b6 differ).
+        bank: places in `taps` of the levels that memory banks read: the end of the stride-8 stage and the last end at stride 16.
+        architecture: timm's name of the network.
+        tag: timm's tag of the published ImageNet-1k weights, or None where timm has none and torchvision's own state dict is
+            converted by position.
+        batch_norm_eps: epsilon of every batch normalisation, as published (timm's b5 and b6 differ).
+        blocks: whether the taps are ends of timm's blocks 2 to 5 (EfficientNets), or else of its stages 1 to 3 (ResNets).
+        mean, std: of the images that the network was trained on, a value per channel.
     """
 
     taps: tuple[Tap, ...]
+    bank: tuple[int, int]
+    architecture: str
     tag: str | None = None
     batch_norm_eps: float = 1e-5
+    blocks: bool = False
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
 
-def _resnet(channels: tuple[int, int, int]) -> BackboneSpec:
+def _resnet(name: str, channels: tuple[int, int, int]) -> BackboneSpec:
     taps = zip(("layer1", "layer2", "layer3"), channels, (4, 8, 16), strict=True)
-    return BackboneSpec(tuple(Tap(*tap) for tap in taps), tag="tv_in1k")
+    return BackboneSpec(tuple(Tap(*tap) for tap in taps), (1, 2), name, tag="tv_in1k")
 
 
-def _efficientnet(channels: tuple[int, int, int, int], batch_norm_eps: float = 1e-5) -> BackboneSpec:
+def _efficientnet(name: str, channels: tuple[int, int, int, int], batch_norm_eps: float = 1e-5) -> BackboneSpec:
     names = ("features.3", "features.4", "features.5", "features.6")
     taps = zip(names, channels, (8, 16, 16, 32), strict=True)
-    return BackboneSpec(tuple(Tap(*tap) for tap in taps), batch_norm_eps=batch_norm_eps)
+    return BackboneSpec(tuple(Tap(*tap) for tap in taps), (0, 2), name, batch_norm_eps=batch_norm_eps, blocks=True)
 
 
-BACKBONES: Mapping[str, BackboneSpec] = {
-    "resnet18": _resnet((64, 128, 256)),
-    "resnet34": _resnet((64, 128, 256)),
-    "resnet50": _resnet((256, 512, 1024)),
-    "wide_resnet50_2": _resnet((256, 512, 1024)),
-    "efficientnet_b0": _efficientnet((40, 80, 112, 192)),
-    "efficientnet_b1": _efficientnet((40, 80, 112, 192)),
-    "efficientnet_b2": _efficientnet((48, 88, 120, 208)),
-    "efficientnet_b3": _efficientnet((48, 96, 136, 232)),
-    "efficientnet_b4": _efficientnet((56, 112, 160, 272)),
-    "efficientnet_b5": _efficientnet((64, 128, 176, 304), batch_norm_eps=1e-3),
-    "efficientnet_b6": _efficientnet((72, 144, 200, 344), batch_norm_eps=1e-3),
-}
+def _efficientnet_lite(name: str, channels: tuple[int, int, int, int]) -> BackboneSpec:
+    """TensorFlow's EfficientNet-Lite, in timm's port: "same" padding, epsilon 1e-3, images scaled to [-1, 1]."""
+    half = (0.5, 0.5, 0.5)
+    spec = replace(_efficientnet(f"tf_{name}", channels, 1e-3), tag="in1k", mean=half, std=half)
+    return replace(spec, taps=tuple(replace(tap, name=f"blocks.{2 + i}") for i, tap in enumerate(spec.taps)))
+
+
+_SPECS = (
+    _resnet("resnet18", (64, 128, 256)),
+    _resnet("resnet34", (64, 128, 256)),
+    _resnet("resnet50", (256, 512, 1024)),
+    _resnet("wide_resnet50_2", (256, 512, 1024)),
+    _efficientnet("efficientnet_b0", (40, 80, 112, 192)),
+    _efficientnet("efficientnet_b1", (40, 80, 112, 192)),
+    _efficientnet("efficientnet_b2", (48, 88, 120, 208)),
+    _efficientnet("efficientnet_b3", (48, 96, 136, 232)),
+    _efficientnet("efficientnet_b4", (56, 112, 160, 272)),
+    _efficientnet("efficientnet_b5", (64, 128, 176, 304), batch_norm_eps=1e-3),
+    _efficientnet("efficientnet_b6", (72, 144, 200, 344), batch_norm_eps=1e-3),
+    _efficientnet_lite("efficientnet_lite0", (40, 80, 112, 192)),
+    _efficientnet_lite("efficientnet_lite1", (40, 80, 112, 192)),
+    _efficientnet_lite("efficientnet_lite2", (48, 88, 120, 208)),
+)
+BACKBONES: Mapping[str, BackboneSpec] = {spec.architecture.removeprefix("tf_"): spec for spec in _SPECS}
+
+Normalisation = Literal["own", "imagenet"]
+"""own: the mean and standard deviation that the network was trained with; imagenet: those of ImageNet, whatever the network."""
 
 
 def backbone_spec(name: str) -> BackboneSpec:
@@ -92,12 +117,12 @@ def backbone_spec(name: str) -> BackboneSpec:
 
 
 def check_weights(weights: str) -> str:
-    """The text itself if it is ``pretrained``, ``random:SEED`` or the path of an existing file.
+    """The text itself if it is ``pretrained``, ``packaged``, ``random:SEED`` or the path of an existing file.
 
     Raises:
-        ParamsError: none of the three.
+        ParamsError: none of the four.
     """
-    if weights == "pretrained":
+    if weights in ("pretrained", "packaged"):
         return weights
     if weights.startswith("random:"):
         if weights[7:].isdecimal() and int(weights[7:]) < 2**63:
@@ -106,7 +131,7 @@ def check_weights(weights: str) -> str:
             f"weights {weights!r}: after random: comes a whole number from 0 to 2^63 - 1, for instance random:0"
         )
     if not Path(weights).is_file():
-        raise ParamsError(f"weights {weights!r} is no file; give a path, 'pretrained' or 'random:SEED'")
+        raise ParamsError(f"weights {weights!r} is no file; give a path, 'pretrained', 'packaged' or 'random:SEED'")
     return weights
 
 
@@ -129,6 +154,8 @@ def weights_identity(backbone: str, weights: str) -> str:
     """Text that changes whenever the weights do, without building the network: part of the feature stage's key."""
     if weights == "pretrained":
         return f"torchvision-imagenet1k-v1:{backbone}"
+    if weights == "packaged":
+        weights = str(packaged_file(backbone))
     if weights.startswith("random:"):
         return f"{weights}:torch-{torch.__version__.split('+')[0]}:timm-{timm.__version__}"
     return _file_digest(weights, *_stamp(weights))
@@ -155,19 +182,20 @@ class Backbone(nn.Module):
 
     Args:
         name: key of `BACKBONES`.
-        weights: ``pretrained`` (ImageNet-1k V1 weights of torchvision, fetched once from the model hubs), ``random:SEED``,
-            the path of a state dict (.safetensors, or .pt/.pth without code in it, with torchvision's or timm's names), or
-            None to leave the parameters to a later `load_state_dict`.
+        weights: ``pretrained`` (ImageNet-1k weights, fetched once from the model hubs), ``packaged`` (those of an installed pip
+            package), ``random:SEED``, the path of a state dict (.safetensors, or .pt/.pth without code in it, with torchvision's
+            or timm's names), or None to leave the parameters to a later `load_state_dict`.
+        normalisation: which mean and standard deviation images are normalised with.
 
     Raises:
-        ParamsError: unknown backbone or weights.
+        ParamsError: unknown backbone or weights, or a weights package that is not installed.
         ModelError: the hub cannot be reached, or a file does not hold this backbone's weights.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, weights: str | None) -> None:
+    def __init__(self, name: str, weights: str | None, normalisation: Normalisation = "own") -> None:
         super().__init__()
         self.name = name
         self.spec = backbone_spec(name)
@@ -177,10 +205,14 @@ class Backbone(nn.Module):
         self.network: Any = _build(name, self.spec, seed)
         if weights == "pretrained":
             _load_pretrained(self.network, name, self.spec)
+        elif weights == "packaged":
+            state = packaged_state(name, self.spec.architecture)
+            load_backbone_state(self.network, name, state, "the packaged state dict")
         elif weights is not None and not weights.startswith("random:"):
             load_backbone_state(self.network, name, read_state(weights), weights)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        mean, std = mean_and_std(name, normalisation)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> Backbone:
@@ -191,7 +223,7 @@ class Backbone(nn.Module):
         """Feature maps of the taps, in order.
 
         Args:
-            images: (N, 3, H, W) float32 in [0, 1]; normalised here with ImageNet's mean and standard deviation.
+            images: (N, 3, H, W) float32 in [0, 1]; normalised here.
 
         Returns:
             One (N, C, H / reduction, W / reduction) tensor a tap.
@@ -200,7 +232,7 @@ class Backbone(nn.Module):
 
     def taps(self, normalised: Tensor) -> list[Tensor]:
         """Feature maps of the taps for images that are normalised already."""
-        if self.name.startswith("efficientnet"):
+        if self.spec.blocks:
             maps = self.network.bn1(self.network.conv_stem(normalised))
             out = []
             for index, block in enumerate(self.network.blocks):
@@ -211,7 +243,13 @@ class Backbone(nn.Module):
         return list(self.network(normalised))
 
 
-def built_backbone(name: str, weights: str) -> Backbone:
+def mean_and_std(name: str, normalisation: Normalisation) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation, a value per channel of images in [0, 1], that a backbone's images are normalised with."""
+    spec = backbone_spec(name)
+    return (spec.mean, spec.std) if normalisation == "own" else (IMAGENET_MEAN, IMAGENET_STD)
+
+
+def built_backbone(name: str, weights: str, normalisation: Normalisation = "own") -> Backbone:
     """A backbone of its own for the caller, copied from one of the last two that this process built.
 
     A sweep that measures detectors needs the same network again and again; a copy takes 10 to 60 ms, drawing its weights 0.2
@@ -219,30 +257,39 @@ def built_backbone(name: str, weights: str) -> Backbone:
     Arguments and errors are those of `Backbone`.
     """
     check_weights(weights)
-    return copy.deepcopy(_last_built(name, weights, weights_identity(name, weights)))
+    return copy.deepcopy(_last_built(name, weights, normalisation, weights_identity(name, weights)))
 
 
 @functools.lru_cache(maxsize=2)
-def _last_built(name: str, weights: str, identity: str) -> Backbone:
-    return Backbone(name, weights)
+def _last_built(name: str, weights: str, normalisation: Normalisation, identity: str) -> Backbone:
+    return Backbone(name, weights, normalisation)
 
 
 def _build(name: str, spec: BackboneSpec, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if name.startswith("efficientnet"):
-            network = timm.create_model(name, pretrained=False)
+        if spec.blocks:
+            network = timm.create_model(spec.architecture, pretrained=False)
             network.blocks = network.blocks[:6]
             network.conv_head = network.bn2 = network.global_pool = network.classifier = nn.Identity()
         else:
             # timm would zero the last normalisation of every residual block, which leaves untrained blocks without effect.
             network = timm.create_model(
-                name, pretrained=False, features_only=True, out_indices=(1, 2, 3), zero_init_last=False
+                spec.architecture, pretrained=False, features_only=True, out_indices=(1, 2, 3), zero_init_last=False
             )
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = spec.batch_norm_eps
     return network  # type: ignore[no-any-return]
+
+
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMPY_SCALARS: list[Any] = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),  # in files of NumPy 1
+    _SCALAR,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64")),
+]
 
 
 def read_state(path: str, wrappers: Sequence[str] = ("state_dict",)) -> dict[str, Tensor]:
@@ -255,13 +302,18 @@ def read_state(path: str, wrappers: Sequence[str] = ("state_dict",)) -> dict[str
     Raises:
         ModelError: it cannot be read, or holds anything else.
     """
+    return read_checkpoint(path, wrappers)[0]
+
+
+def read_checkpoint(path: str, wrappers: Sequence[str]) -> tuple[dict[str, Tensor], Mapping[str, object]]:
+    """As `read_state`, with what the file holds beside the tensors."""
     try:
         if path.endswith(".safetensors"):
             from safetensors.torch import load_file
 
-            return dict(load_file(path))
-        # Training scripts keep their flags beside the weights, in a Namespace, which is data without code.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+            return dict(load_file(path)), {}
+        # Training scripts keep their flags and scores beside the weights, in a Namespace and NumPy scalars: data without code.
+        with torch.serialization.safe_globals([argparse.Namespace, *_NUMPY_SCALARS]):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(f"weights file {path} cannot be read as a state dict: {error}") from error
@@ -270,7 +322,7 @@ def read_state(path: str, wrappers: Sequence[str] = ("state_dict",)) -> dict[str
         state = next((loaded[key] for key in wrappers if loaded.get(key) is not None), loaded)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"weights file {path} holds no state dict (a mapping of names to tensors)")
-    return state
+    return state, {} if state is loaded else loaded
 
 
 _BEYOND_LAST_TAP = ("layer4.", "fc.", "blocks.6.", "conv_head.", "bn2.", "classifier.")
@@ -289,7 +341,7 @@ def load_backbone_state(network: nn.Module, name: str, state: Mapping[str, Tenso
     """
     own = network.state_dict()
     counters = {key: tensor for key, tensor in own.items() if key.endswith("num_batches_tracked")}
-    if name.startswith("efficientnet") and not set(own) - set(counters) <= set(state):
+    if backbone_spec(name).blocks and not set(own) - set(counters) <= set(state):
         state = dict(zip(own, state.values(), strict=False))
     else:
         for key in state:
@@ -308,18 +360,23 @@ def load_backbone_state(network: nn.Module, name: str, state: Mapping[str, Tenso
     network.load_state_dict({key: state[key] for key in own})
 
 
+def torchvision_weights(name: str) -> Any:
+    """The member of torchvision's weights enumeration with the published weights of an EfficientNet-B."""
+    import torchvision
+
+    variant = name.removeprefix("efficientnet_").upper()
+    return torchvision.models.get_weight(f"EfficientNet_{variant}_Weights.IMAGENET1K_V1")
+
+
 def _load_pretrained(network: nn.Module, name: str, spec: BackboneSpec) -> None:
     try:
         if spec.tag is not None:
-            state = timm.create_model(f"{name}.{spec.tag}", pretrained=True).state_dict()
+            state = timm.create_model(f"{spec.architecture}.{spec.tag}", pretrained=True).state_dict()
         else:
-            import torchvision
-
-            variant = name.removeprefix("efficientnet_").upper()
-            state = torchvision.models.get_weight(f"EfficientNet_{variant}_Weights.IMAGENET1K_V1").get_state_dict()
+            state = torchvision_weights(name).get_state_dict()
     except Exception as error:
         raise ModelError(
             f"the pretrained weights of {name} could not be fetched ({type(error).__name__}: {str(error)[:200]}). Without a "
-            "network choose weights=PATH of a state dict, or weights=random:0 (untrained: fine for a demonstration, not for use)"
+            "network use --backbone efficientnet_lite0 --weights packaged, or --weights PATH of a state dict"
         ) from error
     load_backbone_state(network, name, state, "the published state dict")

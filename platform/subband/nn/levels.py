@@ -1,4 +1,6 @@
-"""layer2 and layer3 of a ResNet: the two feature levels that the memory-bank methods read.
+"""layer2 and layer3: the two feature levels that the memory-bank methods read.
+
+They are named after ResNet's; in another network they are the end of its stride-8 stage and its last end at stride 16.
 
 Shapes: N images of H x W pixels; layer2 (N, C2, h, w), layer3 (N, C3, h', w').
 """
@@ -10,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from subband.errors import DataError, ModelError, ParamsError
+from subband.errors import DataError, ModelError
 from subband.nn.backbones import Backbone
 
 SMALLEST_SIDE = 16  # one cell of layer3
@@ -28,27 +30,16 @@ def feature_levels(backbone: Backbone, normalised_N3HW: Tensor) -> Levels:
 
     Raises:
         DataError: the images are smaller than 16 x 16 pixels, one cell of layer3.
-        ParamsError: the backbone has no layer2 and layer3.
     """
     check_image_size(normalised_N3HW.shape[2], normalised_N3HW.shape[3])
-    return Levels(*backbone.taps(normalised_N3HW)[_levels_of(backbone)])
+    maps = backbone.taps(normalised_N3HW)
+    return Levels(*(maps[index] for index in backbone.spec.bank))
 
 
 def level_channels(backbone: Backbone) -> tuple[int, int]:
-    """C2 and C3.
-
-    Raises:
-        ParamsError: the backbone has no layer2 and layer3.
-    """
-    layer2, layer3 = backbone.spec.taps[_levels_of(backbone)]
-    return layer2.channels, layer3.channels
-
-
-def _levels_of(backbone: Backbone) -> slice:
-    names = [tap.name for tap in backbone.spec.taps]
-    if names[-2:] != ["layer2", "layer3"]:
-        raise ParamsError(f"backbone {backbone.name} has no layer2 and layer3; choose a ResNet, for instance resnet50")
-    return slice(-2, None)
+    """C2 and C3."""
+    layer2, layer3 = (backbone.spec.taps[index].channels for index in backbone.spec.bank)
+    return layer2, layer3
 
 
 def check_image_size(height: int, width: int) -> None:

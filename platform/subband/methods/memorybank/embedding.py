@@ -13,7 +13,7 @@ from subband.methods.features import FEATURE_BATCH, ROLES, features_stage, in_ba
 from subband.methods.memorybank.params import LAYERS
 from subband.stages import Chain, Stage, Upstream
 
-LEVELS: Stage = features_stage("levels", taps=(1, 2))
+LEVELS: Stage = features_stage("levels", LAYERS)
 """layer2 and layer3 of the backbone, read by every memory-bank method: they share one pass over the pictures."""
 
 

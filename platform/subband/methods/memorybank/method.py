@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from subband.banks import Rows, check_projection, coreset_size, distances_to, nearest, reweighted_scores
 from subband.data import Preprocess
 from subband.errors import DataError, ModelError, ParamsError
-from subband.methods.base import Fitted
+from subband.methods.base import Fitted, grouped_estimate
 from subband.methods.detector import UNCALIBRATED, Calibration, parse_calibration
 from subband.methods.memorybank.detector import MemoryBankDetector
 from subband.methods.memorybank.embedding import Embedding
 from subband.methods.memorybank.params import MemoryBankParams
 from subband.methods.memorybank.scoring import cell_scores, highest_cells, maps_and_scores, operators
 from subband.methods.memorybank.stages import bank_chain, selection_chain
+from subband.methods.pixel_tail import PixelTail
 from subband.nn.backbones import Backbone, built_backbone
 from subband.stages import Chain, Entry, Runner
 
@@ -101,11 +102,14 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         vector to the nearest one that was kept.
         """
         bank, picture_M, radius = self._bank(params, runner)
-        scores = self._good_scores(params, runner, bank, picture_M)
+        groups = runner.source.fit_groups
+        scores, tail = self._left_out(params, runner, bank, picture_M)
         detector = self._detector(params, bank)
-        detector.calibration = Calibration.at_fpr(scores.tolist(), 0.01, estimate=LEFT_OUT)
+        fitted = Fitted(detector, scores, grouped_estimate(LEFT_OUT, groups), groups, tail)
+        chosen = Calibration.at_fpr(fitted.threshold_scores.tolist(), 0.01, estimate=fitted.estimate)
+        detector.calibration = chosen.with_pixels(tail)
         detector.about = {"bank_rows": len(bank), "covering_radius": radius}
-        return Fitted(detector, scores, LEFT_OUT)
+        return fitted
 
     def read_by_fit(self, params: AnyParams) -> tuple[tuple[Chain, AnyParams], ...]:
         """The vectors of the bank, and those by which training pictures are scored."""
@@ -132,7 +136,7 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
                 f"the saved bank has vectors of {bank.shape[1]} numbers, these params make vectors of {params.channels()}: the "
                 "bank belongs to another backbone, or to other features"
             )
-        embedder = self.embedder(params, Backbone(params.backbone, None), drawn=False)
+        embedder = self.embedder(params, Backbone(params.backbone, None, params.normalisation), drawn=False)
         calibration = parse_calibration(description)
         detector = MemoryBankDetector(self.name, params, embedder, bank, calibration, description["about"])
         try:
@@ -144,7 +148,7 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         return detector
 
     def _detector(self, params: AnyParams, bank: Tensor) -> MemoryBankDetector:
-        backbone = built_backbone(params.backbone, params.weights)
+        backbone = built_backbone(params.backbone, params.weights, params.normalisation)
         return MemoryBankDetector(self.name, params, self.embedder(params, backbone), bank, UNCALIBRATED, {}).eval()
 
     def _fit_rows(self, params: AnyParams, runner: Runner) -> Rows:
@@ -171,15 +175,21 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         return rows.take(picks), picks // params.grid_side() ** 2, radius
 
     @torch.inference_mode()
-    def _good_scores(self, params: AnyParams, runner: Runner, bank: Tensor, picture_M: Tensor) -> np.ndarray:
+    def _left_out(
+        self, params: AnyParams, runner: Runner, bank: Tensor, picture_M: Tensor
+    ) -> tuple[np.ndarray, PixelTail]:
+        """Scores (N,) of the training images against the bank without the vectors of their group, and the tail of their maps."""
         rows = self._fit_rows(self.as_scored(params), runner)
         pictures, cells = len(runner.source.fit), params.grid_side() ** 2
+        # Vectors of images that belong together are no neighbours: a score leaves all of them out.
+        group_N = torch.tensor(runner.source.fit_groups or range(pictures))
+        group_M = group_N[picture_M]
         found = nearest(
             rows,
             bank,
             neighbours=params.neighbours,
-            query_group=torch.arange(pictures).repeat_interleave(cells),
-            bank_group=picture_M,
+            query_group=group_N.repeat_interleave(cells),
+            bank_group=group_M,
             device="cuda" if torch.cuda.is_available() else "cpu",
         )
         cell_NP = cell_scores(found.distances, params.distance).reshape(pictures, cells)
@@ -190,13 +200,13 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
                 "a larger ratio"
             )
         smoothing = operators(params.grid_side(), params.image_size, params.sigma)
-        _, scores = maps_and_scores(cell_NP[known], *smoothing, params.image_score)
+        maps, scores = maps_and_scores(cell_NP[known], *smoothing, params.image_score)
         if params.reweight:
             scores = torch.cat(
                 [
                     reweighted_scores(
                         rows.take([cell])[:, None],
-                        nearest(rows.take([cell]), others := bank[picture_M != cell // cells]),
+                        nearest(rows.take([cell]), others := bank[group_M != group_N[cell // cells]]),
                         others,
                         params.reweight,
                     )
@@ -207,4 +217,4 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         every[known] = scores
         # Without such a picture's own vectors the bank is empty: it is as far from the rest as any.
         every[~known] = scores.amax()
-        return every.numpy()
+        return every.numpy(), PixelTail.of(maps)

@@ -49,7 +49,7 @@ LAYERS = ("layer2", "layer3")
 
 
 class MemoryBankParams(FrozenBackboneParams):
-    """Base of the params of memory-bank methods; their vectors come from layer2 and layer3 of a ResNet."""
+    """Base of the params of memory-bank methods; their vectors come from the levels layer2 and layer3 (`subband.nn.levels`)."""
 
     coreset: Literal["greedy", "random"] = Field(
         "greedy",
@@ -79,15 +79,6 @@ class MemoryBankParams(FrozenBackboneParams):
         4.0, gt=0, le=64, allow_inf_nan=False, description="Standard deviation of the smoothing, pixels at image_size."
     )
 
-    @field_validator("backbone")
-    @classmethod
-    def _has_both_layers(cls, value: str) -> str:
-        if not set(LAYERS) <= {tap.name for tap in backbone_spec(value).taps}:
-            raise ParamsError(
-                f"backbone {value!r} has no layer2 and layer3; choose resnet18, resnet34, resnet50 or wide_resnet50_2"
-            )
-        return value
-
     @field_validator("reweight")
     @classmethod
     def _weighs_something(cls, value: int) -> int:
@@ -106,7 +97,8 @@ class MemoryBankParams(FrozenBackboneParams):
 
     def levels(self) -> tuple[Tap, Tap]:
         """The taps of layer2 and layer3."""
-        layer2, layer3 = (tap for tap in backbone_spec(self.backbone).taps if tap.name in LAYERS)
+        spec = backbone_spec(self.backbone)
+        layer2, layer3 = (spec.taps[index] for index in spec.bank)
         return layer2, layer3
 
     def grid_side(self) -> int:

@@ -30,9 +30,8 @@ class PatchCoreParams(MemoryBankParams):
     reference: ClassVar[Mapping[str, Any]] = REFERENCE
     corrected: ClassVar[Mapping[str, Any]] = CORRECTED
 
-    backbone: str = Field(
-        "wide_resnet50_2", description="Frozen network: wide_resnet50_2 as published, or another ResNet."
-    )
+    published_backbone: ClassVar[str] = "wide_resnet50_2"
+
     resampling: Literal["lanczos", "bilinear"] = Field(
         "bilinear", description="Filter that resizes pictures; both are antialiased."
     )

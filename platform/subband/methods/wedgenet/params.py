@@ -37,7 +37,8 @@ class WedgeNetParams(MemoryBankParams):
     reference: ClassVar[Mapping[str, Any]] = REFERENCE
     corrected: ClassVar[Mapping[str, Any]] = CORRECTED
 
-    backbone: str = Field("resnet50", description="Frozen network: resnet50 as published, or another ResNet.")
+    published_backbone: ClassVar[str] = "resnet50"
+
     resampling: Literal["lanczos", "bilinear"] = Field(
         "bilinear", description="Filter that resizes pictures; both are antialiased."
     )

@@ -3,9 +3,9 @@
 What each stage reads is all that its result depends on::
 
     images    framing, resize, image_size, resampling
-    levels    backbone, weights                                       layer2 and layer3: one pass for every variant
+    levels    backbone, weights, normalisation                        layer2 and layer3: one pass for every variant
     semantic  scope, scope_batch, border                              shared by all wavelets and seeds
-    gated     wavelet, encoder_seed, encoder_init, scope, scope_batch, border      shared by semantic on and off
+    gated     backbone, normalisation, wavelet, encoder_seed, encoder_init, scope, scope_batch, border
     ungated   border                                                  the control without gates, in the place of `gated`
 
 A stage that no later one asks for is not computed: without the semantic block, `semantic` is only a name in the chain.
@@ -31,7 +31,7 @@ from subband.methods.wedgenet.guidance import frequency_guidance
 from subband.methods.wedgenet.network import gated_features, saliency, semantic_block
 from subband.methods.wedgenet.params import WedgeNetParams
 from subband.methods.wedgenet.scope import Extremes, Scope
-from subband.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
+from subband.nn.backbones import mean_and_std
 from subband.stages import Chain, Chunk, ParamView, Stage, Upstream
 
 
@@ -47,8 +47,9 @@ def _as_vectors(maps_NChw: Tensor) -> np.ndarray:
     return maps_NChw.flatten(2).transpose(1, 2).contiguous().cpu().numpy()
 
 
-def _normalised(images: np.ndarray) -> Tensor:
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+def _normalised(images: np.ndarray, params: ParamView) -> Tensor:
+    values = mean_and_std(params.backbone, params.normalisation)
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in values)
     return (torch.tensor(images).float() / 255 - mean) / std
 
 
@@ -75,7 +76,7 @@ def _gated(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chu
                     params.encoder_seed, layer2.shape[1], layer3.shape[1], params.encoder_init == "published"
                 )
             height, width = layer2.shape[2:]
-            gates = encoder(frequency_guidance(_normalised(pictures), params.wavelet, (height, width), scope))
+            gates = encoder(frequency_guidance(_normalised(pictures, params), params.wavelet, (height, width), scope))
             yield {role: _as_vectors(gated_features(layer2, layer3, gates, params.border))}
 
 
@@ -87,7 +88,8 @@ def _ungated(upstream: Upstream, params: ParamView, source: Split) -> Iterator[C
 
 _SCOPE_READS = ("scope", "scope_batch", "border")
 SEMANTIC = Stage("semantic", 1, _SCOPE_READS, _semantic, per_picture=True)
-GATED = Stage("gated", 1, ("wavelet", "encoder_seed", "encoder_init", *_SCOPE_READS), _gated, per_picture=True)
+_GATED_READS = ("backbone", "normalisation", "wavelet", "encoder_seed", "encoder_init", *_SCOPE_READS)
+GATED = Stage("gated", 1, _GATED_READS, _gated, per_picture=True)
 UNGATED = Stage("ungated", 1, ("border",), _ungated, per_picture=True)
 
 

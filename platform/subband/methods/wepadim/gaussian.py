@@ -14,10 +14,13 @@ products alone (dual form, Woodbury's identity) or from the D x D covariance (pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from subband.errors import DataError
 
 _RANK_TOLERANCE = 1e-12
 _BLOCK_BYTES = 256e6
@@ -129,7 +132,7 @@ class Gaussians:
         return (inside + residual / regularisation).T
 
 
-def fit_gaussians(fit_PND: Tensor, regularisation: float) -> tuple[Gaussians, Tensor]:
+def fit_gaussians(fit_PND: Tensor, regularisation: float, groups: Sequence[int] = ()) -> tuple[Gaussians, Tensor]:
     """Fit every position, and score every training image by the fit to all the others.
 
     Leaving image i out changes the mean and removes one rank-one term from the covariance, so the left-out distance has a closed
@@ -138,15 +141,20 @@ def fit_gaussians(fit_PND: Tensor, regularisation: float) -> tuple[Gaussians, Te
         d2 = N / (N - 1) * a / (1 - a / (N - 1))
 
     which is exactly what a fit to the N - 1 others with regularisation e would give. No image is scored by a fit that has seen it,
-    and no good image is spent on a separate calibration set.
+    and no good image is spent on a separate calibration set. Images of one group are left out together, see `_groups_left_out`.
 
     Args:
         fit_PND: training vectors, N >= 2.
         regularisation: e, above 0.
+        groups: N numbers, equal for images that belong together; empty where each stands alone.
 
     Returns:
         The Gaussians, and (N, P) left-out squared distances (float64).
+
+    Raises:
+        DataError: all images belong together.
     """
+    together = _together(groups)
     positions, count, channels = fit_PND.shape
     reduced = regularisation * (count - 1) / count
     means, bases, variances, left_out = [], [], [], []
@@ -168,11 +176,54 @@ def fit_gaussians(fit_PND: Tensor, regularisation: float) -> tuple[Gaussians, Te
         outside = (fit - coordinates @ basis).square().sum(dim=2)
         leverage = (coordinates.square() / (spread + reduced).unsqueeze(1)).sum(dim=2) + outside / reduced
         remaining = (1 - leverage / (count - 1)).clamp_min(torch.finfo(torch.float64).eps)
-        left_out.append(count / (count - 1) * leverage / remaining)
+        distances = count / (count - 1) * leverage / remaining
+        for members in together:
+            rest = fit[:, members] - coordinates[:, members] @ basis
+            distances[:, members] = _group_left_out(coordinates[:, members], rest, spread, regularisation, count)
+        left_out.append(distances)
         means.append(mean.squeeze(1))
         bases.append(basis.float())
         variances.append(spread.float())
     return Gaussians(torch.cat(means), torch.cat(bases), torch.cat(variances)), torch.cat(left_out).T
+
+
+def _together(groups: Sequence[int]) -> list[list[int]]:
+    """Places of the images of each group of more than one."""
+    members: dict[int, list[int]] = {}
+    for place, group in enumerate(groups):
+        members.setdefault(group, []).append(place)
+    if len(members) == 1 and len(groups) > 1:
+        raise DataError(
+            f"all {len(groups)} training images belong together (copies, near copies or one group), so none can be scored by a fit "
+            "that has not seen it; add images of other pieces"
+        )
+    return [places for places in members.values() if len(places) > 1]
+
+
+def _group_left_out(
+    coordinates_PgR: Tensor, rest_PgD: Tensor, spread_PR: Tensor, regularisation: float, count: int
+) -> Tensor:
+    """Squared distances (P, g) of a group's g images by the fit to the N - g others, in closed form.
+
+    With X_G the centred vectors of the group, A = X^T X and M = A + e (N - g) I, the covariance of the others about their own mean
+    is (M - X_G^T B X_G) / (N - g) with B = I + 1 1^T / (N - g), and image i lies at X_G^T B e_i from that mean. With the g x g
+    matrix K = X_G M^-1 X_G^T, Woodbury's identity gives
+
+        d2_i = (N - g) [B K (I - B K)^-1 B]_ii
+
+    of which the formula in `fit_gaussians` is the case g = 1.
+    """
+    size = coordinates_PgR.shape[1]
+    others = count - size
+    reduced = regularisation * others / count
+    scaled = coordinates_PgR / (spread_PR + reduced).unsqueeze(1)
+    inner = (scaled @ coordinates_PgR.mT + rest_PgD @ rest_PgD.mT / reduced) / count
+    identity = torch.eye(size, dtype=inner.dtype, device=inner.device)
+    weights = identity + 1 / others
+    product = weights @ inner
+    removed = torch.linalg.solve(identity - product, product, left=False)
+    distances: Tensor = others * (removed @ weights).diagonal(dim1=1, dim2=2)
+    return distances.clamp_min(0)
 
 
 def _contiguous(vectors: Tensor) -> Tensor:

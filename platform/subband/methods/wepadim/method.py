@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor
 
 from subband.data import Preprocess
 from subband.errors import DataError, ModelError
-from subband.methods.base import Fitted
+from subband.methods.base import Fitted, grouped_estimate
 from subband.methods.detector import LEAVE_ONE_OUT, UNCALIBRATED, Calibration, parse_calibration
 from subband.methods.features import IMAGES
+from subband.methods.pixel_tail import PixelTail
 from subband.methods.wepadim.detector import WEPaDiMDetector, cell_scores, vectors
 from subband.methods.wepadim.gaussian import Gaussians, fit_gaussians
 from subband.methods.wepadim.params import WEPaDiMParams
@@ -48,24 +49,29 @@ class WEPaDiM:
     @torch.inference_mode()
     def fit(self, params: WEPaDiMParams, runner: Runner) -> Fitted:
         """Fit to all of ``source.fit``; the good scores are exact leave-one-out scores in closed form."""
-        detector, left_out = self._fitted(params, runner)
+        groups = runner.source.fit_groups
+        detector, left_out = self._fitted(params, runner, groups)
         maps = smooth_maps(cell_scores(left_out, params), detector.rows, detector.columns)
         good_scores = maps.amax(dim=(1, 2)).numpy()
-        detector.calibration = Calibration.at_fpr(good_scores.tolist(), 0.01, estimate=LEAVE_ONE_OUT)
-        return Fitted(detector, good_scores, LEAVE_ONE_OUT)
+        fitted = Fitted(detector, good_scores, grouped_estimate(LEAVE_ONE_OUT, groups), groups, PixelTail.of(maps))
+        chosen = Calibration.at_fpr(fitted.threshold_scores.tolist(), 0.01, estimate=fitted.estimate)
+        detector.calibration = chosen.with_pixels(fitted.pixel_tail)
+        return fitted
 
     def read_by_fit(self, params: WEPaDiMParams) -> tuple[tuple[Chain, WEPaDiMParams], ...]:
         """The features."""
         return (((IMAGES, FEATURES), params),)
 
     @torch.inference_mode()
-    def _fitted(self, params: WEPaDiMParams, runner: Runner) -> tuple[WEPaDiMDetector, Tensor]:
+    def _fitted(
+        self, params: WEPaDiMParams, runner: Runner, groups: Sequence[int] = ()
+    ) -> tuple[WEPaDiMDetector, Tensor]:
         """The detector, and (N, P) left-out squared distances of the training pictures."""
         require_training_pictures(len(runner.source.fit))
         features = runner.run((IMAGES, FEATURES), params.model_dump())
-        backbone = built_backbone(params.backbone, params.weights)
+        backbone = built_backbone(params.backbone, params.weights, params.normalisation)
         fitted = vectors((features.batches(f"fit.{tap.name}") for tap in backbone.spec.taps), params)
-        gaussians, left_out = fit_gaussians(fitted, params.regularisation)
+        gaussians, left_out = fit_gaussians(fitted, params.regularisation, groups)
         return WEPaDiMDetector(params, backbone, gaussians, UNCALIBRATED, {}), left_out
 
     def restore(
@@ -85,7 +91,11 @@ class WEPaDiM:
                     f"the saved means have shape {tuple(gaussians.mean_PD.shape)}; the params ask for {expected}"
                 )
             detector = WEPaDiMDetector(
-                params, Backbone(params.backbone, None), gaussians, calibration, description["about"]
+                params,
+                Backbone(params.backbone, None, params.normalisation),
+                gaussians,
+                calibration,
+                description["about"],
             )
             detector.load_state_dict(dict(tensors))
         except (KeyError, RuntimeError) as error:

@@ -78,14 +78,15 @@ class WPFormerSegmenter(Detector):
             stretch: whether each map is brought to full contrast by its own extremes; by default as the params say.
         """
         params: Any = self.params
-        prepared = np.stack([self.preprocess.image(image).transpose(2, 0, 1) for image in as_pictures(pictures)])
+        seen = as_pictures(pictures, self.reading)
+        prepared = np.stack([self.preprocess.image(image).transpose(2, 0, 1) for image in seen])
         images = torch.from_numpy(prepared).to(self.network.mean.device).float() / 255
         logits_NHW = self.network(images, final_only=True)[:, 0].cpu()
         chosen: Any = params.map_order if order is None else order
         stretched_too = params.map_stretching if stretch is None else stretch
         return [
             prediction_map(logits, picture.size[::-1], chosen, stretched_too)
-            for logits, picture in zip(logits_NHW, pictures, strict=True)
+            for logits, picture in zip(logits_NHW, seen, strict=True)
         ]
 
 
