@@ -22,11 +22,17 @@ class PredictOptions(BaseModel):
     fpr: float | None = Field(
         None, gt=0, lt=1, description="Decide with the threshold for this share of false alarms among good pictures."
     )
+    pixel_threshold: float | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="Draw masks and measure areas with this threshold for the map's pixels instead of the calibrated one.",
+    )
     map: Literal["none", "values", "png", "mask"] | None = Field(
         None,
         description="none: no map (the default). values: the map's numbers in the JSON. png: instead of JSON, the picture with its "
         "map (or the objects that were found, or the predicted frames) drawn, also chosen by `Accept: image/png`. mask: instead of "
-        "JSON, an 8-bit PNG of the picture's size, 255 where a segmenter's probability is above the threshold, or an object is.",
+        "JSON, an 8-bit PNG of the picture's size, 255 where the map is above the pixel threshold (of a segmenter: the probability "
+        "above the threshold), or an object is.",
     )
     top: int = Field(5, ge=1, le=1000, description="Of a classifier: how many classes are answered.")
     score: float = Field(0.5, ge=0, le=1, description="Of an object detector: objects below this score are left out.")
@@ -73,7 +79,9 @@ class PictureAnswer(BaseModel):
     image_size: ImageSize
     frame: Frame
     defective_area: float | None = Field(
-        None, description="Of a segmenter: share of the map whose probability is above the threshold."
+        None,
+        description="Share of the map that is above the pixel threshold (of a segmenter: above the threshold); missing for "
+        "detectors saved without one.",
     )
     map: MapValues | None = Field(None, description="With ?map=values.")
 

@@ -85,7 +85,8 @@ class Asked:
         Raises:
             DataError: an upload is no picture, or too large a one.
         """
-        return await self.decoded_by(lambda upload: then(decode_image(upload.data, upload.what, self.max_pixels)))
+        rule = self.loaded.model.reading
+        return await self.decoded_by(lambda upload: then(decode_image(upload.data, upload.what, self.max_pixels, rule)))
 
     async def decoded_by(self, decode: Callable[[Upload], T]) -> list[T]:
         """What a function makes of each upload, on the decoding threads."""

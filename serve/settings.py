@@ -9,13 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from subband.data.images import pixel_limit
+from subband.data.decoding import pixel_limit
 from subband.errors import ParamsError, unknown_name
 from subband.home import home
 from subband.methods.registry import validated
 from subband.tracking import resolve_tracking
 
 PREFIX = "SUBBAND_SERVE_"
+DEFAULT_NAME = "subband"
 
 
 class ServeSettings(BaseModel):

@@ -17,7 +17,7 @@ CODE = sorted(
 )
 LEAVES = {"errors", "home"}
 FOUNDATIONS = {"data", "nn", "metrics", "stages", "banks"}
-ROOMS_WITH_RAY = {"tuning", "training", "jobs", "serve"}
+ROOMS_WITH_RAY = {"compute", "tuning", "training", "jobs", "serve"}
 # The one exception: `subband.load` fetches models:/ URIs through the registry, and imports it only when it meets one.
 LAZY = {("platform/subband/methods/loading.py", "subband.tracking")}
 

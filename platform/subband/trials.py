@@ -1,4 +1,4 @@
-"""What one trial leaves behind, and the ledger file that keeps it.
+"""What one trial leaves behind, the ledger file that keeps it, and which of two trials is preferred.
 
 The ledger (``trials.jsonl`` in the sweep's folder) is the sweep's own memory: it is appended as soon as a trial ends, so that an
 interrupted sweep resumes from it and a tracking server that was down can be given the results later.
@@ -7,11 +7,16 @@ interrupted sweep resumes from it and a tracking server that was down can be giv
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from subband.metrics import TIE_BREAKERS, merit
 
 LEDGER_NAME = "trials.jsonl"
 
@@ -22,6 +27,8 @@ class TrialRecord(BaseModel):
     Attributes:
         trial_id: unique in its sweep.
         number: order of completion, from 0.
+        proposed: order of proposal, from 0, which does not depend on which worker was faster: of a preset or grid the place in its
+            list. None in ledgers written before it was kept.
         params: the method's full params, as plain values.
         searched: names of the params that the search space varies.
         status: ``complete`` (all categories, or all epochs), ``stopped`` (early) or ``failed``.
@@ -43,6 +50,7 @@ class TrialRecord(BaseModel):
 
     trial_id: str
     number: int
+    proposed: int | None = None
     params: dict[str, Any]
     searched: tuple[str, ...] = ()
     status: Literal["complete", "stopped", "failed"]
@@ -53,6 +61,27 @@ class TrialRecord(BaseModel):
     notes: tuple[str, ...] = ()
     error: str | None = None
     model: str | None = None
+
+
+def preference(
+    record: TrialRecord, objectives: Sequence[str], source: Literal["choose", "report"] = "choose"
+) -> tuple[float, ...]:
+    """Sort key of trials: the smaller is preferred, and no two trials of a sweep have the same.
+
+    Compared in turn: the objectives in their order, the `TIE_BREAKERS` of the task, the order of proposal, and that of completion
+    (it decides between attempts at the same proposal, and in ledgers that do not know who was proposed first). A metric that is
+    missing or not a number is worse than any value.
+
+    Args:
+        record: the trial.
+        objectives: metrics and costs, the ranking one first.
+        source: the metrics that are compared.
+    """
+    values: dict[str, float] = getattr(record, source)
+    names = (*objectives, *chain.from_iterable(TIE_BREAKERS.values()))
+    merits = [merit(name, values[name]) if not math.isnan(values.get(name, math.nan)) else -math.inf for name in names]
+    place = record.number if record.proposed is None else record.proposed
+    return (*(-value for value in merits), place, record.number)
 
 
 def append_record(folder: Path, record: TrialRecord) -> None:

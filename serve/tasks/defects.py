@@ -18,6 +18,7 @@ from serve.models import Loaded
 from subband.data import Preprocess
 from subband.errors import ParamsError
 from subband.methods import Calibration, Detector
+from subband.methods.detector import NO_PIXEL_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,20 @@ class _Prepared:
 
 async def defects(asked: Asked) -> Response | BaseModel:
     """Scores and decisions of every picture, or one picture's map as PNG."""
-    asked.check_options({"threshold", "fpr", "map"})
+    asked.check_options({"threshold", "fpr", "pixel_threshold", "map"})
     options, detector = asked.options, cast("Detector", asked.loaded.model)
     as_png = asked.as_png or options.map == "mask"
     if as_png:
         asked.check_one_picture()
     calibration = _calibration(detector.calibration, options)
     segments = detector.task == "segmentation"
-    if options.map == "mask" and not segments:
-        name = asked.loaded.entry.name
-        raise ParamsError(f"{name} gives anomaly scores, which make no mask; ask for map=png or map=values")
+    pixels = calibration.threshold if segments else calibration.pixel_threshold
+    if options.pixel_threshold is not None:
+        pixels = options.pixel_threshold
+    if options.map == "mask" and pixels is None:
+        raise ParamsError(
+            f"{asked.loaded.entry.name}: {NO_PIXEL_THRESHOLD}, give pixel_threshold=VALUE, or ask for map=png or map=values"
+        )
 
     def prepare(picture: Image) -> _Prepared:
         image_3SS = detector.preprocess.image(picture).transpose(2, 0, 1)
@@ -53,13 +58,13 @@ async def defects(asked: Asked) -> Response | BaseModel:
         _picture_answer(each, detector.preprocess, calibration, score, map_SS if options.map == "values" else None)
         for each, (map_SS, score) in zip(prepared, results, strict=True)
     ]
-    if segments:
-        areas = [float((map_SS > calibration.threshold).mean()) for map_SS, _ in results]
+    if pixels is not None:
+        areas = [float((map_SS > pixels).mean()) for map_SS, _ in results]
         answers = [each.model_copy(update={"defective_area": area}) for each, area in zip(answers, areas, strict=True)]
     if as_png and (picture := prepared[0].picture) is not None:
         map_SS, box = results[0][0], answers[0].frame.box
-        if options.map == "mask":
-            png = await asked.elsewhere(mask_png, picture.size, map_SS, box, calibration.threshold)
+        if options.map == "mask" and pixels is not None:
+            png = await asked.elsewhere(mask_png, picture.size, map_SS, box, pixels)
         else:
             scale = colour_scale(detector.calibration, calibration.threshold, map_SS)
             png = await asked.elsewhere(overlay_png, picture, map_SS, box, scale)

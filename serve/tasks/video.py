@@ -27,7 +27,9 @@ async def video(asked: Asked) -> Response | BaseModel:
             f"{asked.loaded.entry.name} predicts frames, which have no mask; ask for map=png or map=values"
         )
     model: Any = asked.loaded.model
-    frames = await asked.decoded_by(lambda upload: decode_frames(upload.data, upload.what, asked.max_pixels))
+    frames = await asked.decoded_by(
+        lambda upload: decode_frames(upload.data, upload.what, asked.max_pixels, model.reading)
+    )
     seen = [frame for part in frames for frame in part]
 
     def predict(sequences: list[list[Image.Image]]) -> list[Any]:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from subband.analysis.detectors import default_weights, obtain, parse_detectors
+from subband.analysis.detectors import obtain, parse_detectors
 from subband.data import load_images, open_dataset
 from subband.errors import ModelError, ParamsError
-from subband.methods import get_method, list_staged_methods
+from subband.methods import list_staged_methods
 from tests.analysis.conftest import SMALL, TINY
 
 
@@ -69,8 +69,9 @@ def test_a_method_is_fitted_as_the_sweep_would(obtained, weave):
     assert not detector.training
     assert detector.about["category"] == "weave"
     assert detector.params.sigma == 4
-    assert detector.params.weights == "random:0"
-    assert obtained.notes == ("weights random:0: an untrained network, for the demonstration",)
+    assert detector.params.weights == "packaged"
+    (note,) = obtained.notes
+    assert note.startswith("wepadim weights: efficientnet_lite0 packaged (ImageNet weights of a pip package; ")
 
 
 def test_weights_that_were_given_are_kept(weave, source):
@@ -102,7 +103,6 @@ def test_a_folder_without_a_detector_is_refused(tmp_path, weave, source):
         obtain(spec, weave, source)
 
 
-def test_only_the_embedded_data_gets_random_weights_by_itself():
-    method = get_method("wepadim")
-    assert default_weights(method, TINY) == {"weights": "random:0"}
-    assert default_weights(method, "mvtec:/pictures") == {}
+def test_the_embedded_data_gets_packaged_weights_by_itself():
+    (spec,) = parse_detectors(["wepadim"], TINY)
+    assert (spec.settled["backbone"], spec.settled["weights"]) == ("efficientnet_lite0", "packaged")

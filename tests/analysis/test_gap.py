@@ -91,7 +91,7 @@ def test_tables_and_figure(analysis, settled):
         fair = list(csv.DictReader(file))
     assert len(fair) == 2 * 2 * 2
     (grid,) = [row for row in fair if (row["category"], row["detector"], row["rule"]) == ("nut", first, "grid")]
-    assert float(grid["gap"]) == pytest.approx(float(rows[1][2]), abs=1e-4)
+    assert float(grid["gap"]) == pytest.approx(float(rows[1][2]), rel=5e-6)
     assert float(grid["gap_in_std"]) == pytest.approx(float(grid["gap"]) / float(grid["pooled_std"]), rel=1e-3)
     assert analysis.findings.tags["published_rule"].startswith("greatest value of the grid's distances")
 

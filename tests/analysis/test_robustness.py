@@ -24,7 +24,7 @@ def task(source, kind="noise", levels=(0.0, 40.0), text=SMALL, draw="common"):
 @pytest.mark.parametrize("kind", ["noise", "colour"])
 def test_level_0_gives_the_metrics_of_the_evaluation(source, kind):
     method = get_method("wepadim")
-    params = make_params(method, {"image_size": 64, "grid": 8, "weights": "random:0"})
+    params = make_params(method, {"image_size": 64, "grid": 8, "weights": "packaged"})
     evaluated = CategoryBench(open_dataset(TINY).category("nut"), "test", 0, source.store()).evaluate(method, params)
     first, last = curve(task(source, kind, (0.0, 3.0)))
     assert first.metrics.keys() == evaluated.report.keys()

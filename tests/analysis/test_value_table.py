@@ -38,7 +38,7 @@ def test_the_table_holds_the_evaluations_numbers(analysis, settled):
     method = get_method("wepadim")
     columns = {}
     for sigma in (2.0, 4.0):
-        params = make_params(method, {"image_size": 64, "grid": 8, "sigma": sigma, "weights": "random:0"})
+        params = make_params(method, {"image_size": 64, "grid": 8, "sigma": sigma, "weights": "packaged"})
         for name in ("nut", "weave"):
             bench = CategoryBench(open_dataset(TINY).category(name), "test", 0, None)
             columns[name, sigma] = bench.evaluate(method, params).report
@@ -54,7 +54,8 @@ def test_the_table_holds_the_evaluations_numbers(analysis, settled):
         for row in table(analysis, "evaluation_long")
         if (row["category"], row["param_value"], row["metric"]) == ("nut", "4.0", "au_pro_0.3")
     ]
-    assert float(long["value"]) == pytest.approx(columns["nut", 4.0]["au_pro_0.3"], abs=1e-9)
+    # Not closer: Ray's worker may use another number of threads, whose sums round differently.
+    assert float(long["value"]) == pytest.approx(columns["nut", 4.0]["au_pro_0.3"], abs=1e-4)
     assert any("nothing was chosen" in note for note in analysis.findings.notes)
     assert analysis.findings.params["varied"] == "sigma"
     assert analysis.findings.params["image_size"] == 64

@@ -23,12 +23,12 @@ def ended(refused):
 def pictures(tmp_path):
     def make(category, **counts):
         root = tmp_path / "mine"
-        for name, count in counts.items():
+        for number, (name, count) in enumerate(counts.items()):
             split, defect = name.split("_")
             folder = root / category / split / defect
             folder.mkdir(parents=True)
             for index in range(count):
-                Image.new("RGB", (64, 64), (9 * index, 3, 3)).save(folder / f"{index}.png")
+                Image.new("RGB", (64, 64), (9 * index, 3, 3 + number)).save(folder / f"{index}.png")
         return f"mvtec:{root}"
 
     return make
@@ -50,7 +50,7 @@ def pictures(tmp_path):
         (["--cov-reg", "0.01", "0"], r"wepadim\.cov_reg: .*greater than or equal to"),
         (["--weights", "random"], r"wepadim\.weights"),
         (["--preset", "phase3"], r"did you mean 'phase2'"),
-        (["--preset", "full", "--sigma", "3", "5"], r"leave nothing of the grid"),
+        (["--preset", "full", "--sigma", "3", "5", "--weights", "random:0"], r"leave nothing of the grid"),
         (["--objective", "image_aurok"], r"settings\.objective: .*did you mean 'image_auroc'"),
         (["--trials", "0"], r"settings\.trials: .*greater than or equal to 1"),
         (["--resume", "last"], r"there is no wepadim sweep to resume"),
@@ -83,6 +83,6 @@ def test_one_training_image(ended, pictures):
 
 
 def test_no_defects_to_choose_by(ended, pictures):
-    status, output = ended("--data", pictures("plate", train_good=4, test_good=4))
+    status, output = ended("--data", pictures("plate", train_good=4, test_good=4), "--selection", "holdout")
     assert status == 1
     assert "selection='synthetic'" in output or "--selection synthetic" in output

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -24,8 +23,7 @@ import pytest
 from job_runs import JOB_SECONDS, ROOT, Place
 
 from subband.trials import read_records
-
-START_SECONDS = 120
+from tests.waiting import until
 
 
 @dataclass
@@ -98,16 +96,18 @@ def cluster(started_in: Path) -> Iterator[Cluster]:
 
 
 def _wait_until_up(found: Cluster, head: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and head.poll() is None:
+    def answers() -> bool:
+        if head.poll() is not None:
+            pytest.fail(f"the cluster did not start:\n{log.read_text()}")
         try:
-            with urllib.request.urlopen(f"{found.address}/api/version", timeout=2):
-                return
+            with urllib.request.urlopen(f"{found.address}/api/version", timeout=30):
+                return True
         except urllib.error.HTTPError:
-            return  # it answers, and asks for the token
+            return True  # it answers, and asks for the token
         except OSError:
-            time.sleep(0.3)
-    pytest.fail(f"the cluster did not start:\n{log.read_text()}")
+            return False
+
+    until(answers, log.read_text, pause=0.3)
 
 
 def _kill_what_names(folder: Path) -> None:
@@ -154,10 +154,11 @@ def test_submitted_to_a_cluster_that_has_the_checkout(check_ending):
         # Without "--" and flags: the demo itself, stopped once it has found something.
         submitted = found.ray("job", "submit", "--no-wait", "--submission-id", "demo", "jobs/sweep_wepadim.py")
         assert "demo" in submitted
-        deadline = time.monotonic() + JOB_SECONDS
-        while not list(found.place.home.glob("runs/*/trials.jsonl")):
-            assert time.monotonic() < deadline, found.ray("job", "logs", "demo", check=False)
-            time.sleep(0.5)
+        until(
+            lambda: list(found.place.home.glob("runs/*/trials.jsonl")),
+            lambda: found.ray("job", "logs", "demo", check=False),
+            pause=0.5,
+        )
         found.ray("job", "stop", "demo", check=False)
         output = found.ray("job", "logs", "demo", check=False)
         assert "Traceback" not in output, output

@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from safetensors.torch import load_file
 import subband
 from subband.data import open_dataset
 from subband.training.job import training_job
+from tests.waiting import until
 
 TINY = ("wpformer", "--recipe", "smoke", "--data", "synthetic-surface:?train=10&test=3&size=64", "--dropout", "0")
 
@@ -120,9 +120,7 @@ def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(training: Place)
 def test_a_worker_that_dies_is_replaced_from_the_last_checkpoint(training: Place) -> None:
     job = training.start(*TINY, "--epochs", "6", "--workers", "2", "--name", "mourned", "--no-register-model")
     wait_for_epoch(job, 2)  # the checkpoint of the first is kept by now
-    deadline = time.monotonic() + 60
-    while not (workers := train_workers(job)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    workers = until(lambda: train_workers(job), "the workers of the training")
     os.kill(workers[-1], signal.SIGKILL)
     status, output = ended(job)
     assert status == 0, output

@@ -7,6 +7,7 @@ from made_records import SEARCHED, record
 
 from subband import report
 from subband.errors import ParamsError
+from subband.report.records import complete_with
 
 
 def test_regret_is_best_report_minus_the_chosen_ones():
@@ -28,9 +29,42 @@ def test_regret_is_unknown_without_labelled_test_samples():
     assert report.regret([record(0, 0.9, math.nan)], "image_auroc") is None
 
 
-def test_first_finished_wins_a_tie():
+def test_ties_of_an_older_ledger_keep_the_order_of_completion():
     records = [record(1, 0.9, 0.5), record(0, 0.9, 0.8), record(2, 0.1, 0.9)]
     assert report.regret(records, "image_auroc") == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "first"),
+    [
+        (["image_auroc"], 2),
+        (["image_auroc", "pixel_auroc"], 1),
+        (["image_auroc", "latency_ms"], 0),
+        (["latency_ms"], 0),
+    ],
+)
+def test_ties_go_to_further_objectives_then_to_au_pro_and_pixel_auroc(objectives, first):
+    values = [(0.7, 0.99, 1.0), (0.8, 0.99, 3.0), (0.9, 0.5, 2.0), (math.nan, 1.0, 4.0)]
+    records = [
+        record(i, {"image_auroc": 1.0, "au_pro_0.3": pro, "pixel_auroc": pixel - (i == 0) / 100, "latency_ms": ms})
+        for i, (pro, pixel, ms) in enumerate(values)
+    ]
+    if objectives == ["image_auroc", "pixel_auroc"]:
+        records.pop()
+    assert complete_with(records, objectives[0], then=objectives[1:])[0].number == first
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=8), st.randoms())
+def test_the_ranking_does_not_depend_on_who_finished_first(values, random):
+    finished = list(range(len(values)))
+    random.shuffle(finished)
+    records = [
+        record(number, {"image_auroc": image, "pixel_auroc": pixel}).model_copy(update={"proposed": proposed})
+        for proposed, (number, (image, pixel)) in enumerate(zip(finished, values, strict=True))
+    ]
+    random.shuffle(records)
+    wanted = sorted(range(len(values)), key=lambda i: (-values[i][0], -values[i][1], i))
+    assert [each.proposed for each in complete_with(records, "image_auroc")] == wanted
 
 
 def test_misspelt_metric_names_the_near_ones():

@@ -20,10 +20,12 @@ from ray.serve.schema import LoggingConfig
 
 import serve.app
 from serve.app import build
+from subband.compute import start_local_ray
 from subband.data import Split, open_dataset
 from subband.methods import Calibration, Detector, get_method, load, make_params
 from subband.stages import Runner
 from subband.tracking import TrackingTarget, register_champion, resolve_tracking
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_BODY_MB, MAX_PIXELS, MAX_PICTURES = 2.0, 1_000_000, 4
@@ -132,7 +134,7 @@ def server(tmp_path_factory, models_dir):
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.delenv("RAY_ADDRESS", raising=False)
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        start_local_ray(num_cpus=4, log_to_driver=False)  # "up", "down", and two more servers that join
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
         ray_serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port), logging_config=quiet)
         down = f"http://127.0.0.1:{free_port()}"
@@ -150,7 +152,7 @@ def server(tmp_path_factory, models_dir):
 
 @pytest.fixture(scope="package")
 def client(server):
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         yield client
 
 

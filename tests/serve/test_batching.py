@@ -10,6 +10,7 @@ import torch
 
 from serve.batching import Batcher
 from subband.errors import ModelError
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_a_lone_picture_is_scored_at_once(batcher, spied, pictures):
     detectors, calls = spied
     detector = detectors["leather-whole"]
     (image,) = prepared(detector, pictures[:1])
-    asyncio.run(asyncio.wait_for(batcher.score(detector, image), 60))
+    asyncio.run(asyncio.wait_for(batcher.score(detector, image), PATIENCE))
     assert calls == [("leather-whole", 1)]
 
 

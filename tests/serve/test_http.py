@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -15,6 +14,7 @@ from PIL import Image
 from subband.methods import Calibration, load, set_calibration
 from subband.tracking import register_champion
 from tests.serve.conftest import CHAMPION, MAX_BODY_MB, MAX_PICTURES, asked, encoded, error_of, noise
+from tests.waiting import PATIENCE, until
 
 METHODS = {"leather-whole": "wedgenet", "weave-centre": "wepadim", CHAMPION: "wepadim"}
 
@@ -130,7 +130,7 @@ def test_sixteen_requests_at_once_get_the_answers_of_one_by_one(client, server, 
     names = [("leather-whole", "weave-centre")[i % 2] for i in range(16)]
     expected = [asked(detectors[name], [picture])[0] for name, picture in zip(names, pictures, strict=True)]
     limits = httpx.Limits(max_connections=16)
-    with httpx.Client(base_url=server.url, timeout=60, limits=limits) as many, ThreadPoolExecutor(16) as pool:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE, limits=limits) as many, ThreadPoolExecutor(16) as pool:
 
         def ask(index: int) -> dict:
             path = f"/v1/models/{names[index]}/predict"
@@ -176,6 +176,7 @@ def test_the_page_of_the_interface_names_every_option(client):
         "name",
         "threshold",
         "fpr",
+        "pixel_threshold",
         "map",
         "top",
         "score",
@@ -202,7 +203,7 @@ def test_an_unknown_model_is_told_with_near_matches(client, pictures):
         ({"fpr": "1"}, ["query.fpr", "less than 1"]),
         ({"fpr": "0.1", "threshold": "2"}, ["threshold or fpr, not both"]),
         ({"map": "jpg"}, ["query.map", "'none', 'values', 'png' or 'mask'"]),
-        ({"treshold": "2"}, ["'treshold' is not a parameter; did you mean 'threshold'?"]),
+        ({"treshold": "2"}, ["'treshold' is not a parameter; did you mean 'threshold'"]),
     ],
 )
 def test_a_wrong_option_is_told_with_what_would_be_right(client, pictures, query, words):
@@ -309,7 +310,6 @@ def test_a_new_champion_is_picked_up_without_a_restart(client, server, second_we
 
 def _until(ask, field: str, not_value: str) -> dict:
     """Ask, each answer a good one, until the field changes."""
-    deadline = time.monotonic() + 60
-    while (answer := ask())[field] == not_value and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return answer
+    return until(
+        lambda: answer if (answer := ask())[field] != not_value else None, f"{field} other than {not_value}", pause=0.1
+    )

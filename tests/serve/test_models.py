@@ -20,6 +20,7 @@ from subband.methods.deployable import TENSORS
 from subband.tracking import register_champion, resolve_tracking
 from tests.serve.conftest import free_port
 from tests.tracking.conftest import Server
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -160,16 +161,11 @@ def test_a_watching_thread_picks_up_what_is_new(folder, models_dir):
     models.start(0.05)
     try:
         shutil.copytree(models_dir / "weave-centre", folder / "third")
-        deadline = time.monotonic() + 30
-        while "third" not in models.names() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: "third" in models.names(), "the new folder is noticed", pause=0.02)
         assert models.names() == ["leather-whole", "third", "weave-centre"]
     finally:
         models.close()
-    deadline = time.monotonic() + 30
-    while any(thread.name == "models" for thread in threading.enumerate()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert all(thread.name != "models" for thread in threading.enumerate())
+    until(lambda: all(thread.name != "models" for thread in threading.enumerate()), "the thread ends", pause=0.02)
 
 
 def test_a_registry_that_dies_leaves_what_was_loaded(models_dir, second_weave, tmp_path, monkeypatch, pictures, caplog):

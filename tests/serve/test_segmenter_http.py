@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import shutil
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from subband.methods import make_params, trained_method
+from subband.methods import load, make_params, set_calibration, trained_method
 from tests.serve.conftest import encoded, error_of
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,7 @@ def segmenter(server, client):
     params = make_params(method, {**method.recipes["smoke"], "image_size": 64})
     found = method.finish(params, method.model(params), {"dataset": "synthetic-surface"})
     found.save(server.folder / "surface")
-    deadline = time.monotonic() + 30
-    while client.get("/v1/models/surface").status_code == 404 and time.monotonic() < deadline:
-        time.sleep(0.2)
+    until(lambda: client.get("/v1/models/surface").status_code != 404, "the saved segmenter is served", pause=0.2)
     yield found.eval()
     shutil.rmtree(server.folder / "surface")
 
@@ -55,6 +53,30 @@ def test_what_a_model_cannot_give_is_told(client, segmenter, pictures):
     _, message = error_of(client.post("/v1/models/surface/predict?fpr=0.1", content=body), 400)
     assert "without scores of good pictures" in message
     _, message = error_of(client.post("/v1/models/weave-centre/predict?map=mask", content=body), 400)
-    assert "anomaly scores, which make no mask" in message
+    assert "saved without a pixel threshold" in message
     answer = client.post("/v1/models/weave-centre/predict", content=body).raise_for_status().json()
     assert answer["defective_area"] is None
+
+
+def test_a_detector_with_a_pixel_threshold_answers_with_area_and_mask(server, client, pictures):
+    detector = load(server.folder / "weave-centre")
+    map_SS = detector.predict([pictures[0]]).maps[0]
+    threshold = float(np.median(map_SS))
+    folder = server.folder / "weave-pixels"
+    shutil.copytree(server.folder / "weave-centre", folder)
+    set_calibration(folder, detector.calibration.model_copy(update={"pixel_threshold": threshold, "pixel_fpr": 0.001}))
+    until(lambda: client.get("/v1/models/weave-pixels").status_code != 404, "the copy is served", pause=0.2)
+    body, address = encoded(pictures[0]), "/v1/models/weave-pixels/predict"
+    answer = client.post(address, content=body).raise_for_status().json()
+    assert answer["defective_area"] == pytest.approx(float((map_SS > threshold).mean()), abs=5e-3)
+    width, height = pictures[0].size
+    mask = np.asarray(
+        Image.open(io.BytesIO(client.post(f"{address}?map=mask", content=body).raise_for_status().content))
+    )
+    assert mask.shape == (height, width)
+    assert 0.2 < (mask == 255).mean() < 0.8
+    everything = (
+        client.post(f"{address}?pixel_threshold={float(map_SS.min()) - 1}", content=body).raise_for_status().json()
+    )
+    assert everything["defective_area"] == 1.0
+    shutil.rmtree(folder)

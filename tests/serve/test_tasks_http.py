@@ -6,7 +6,6 @@ import base64
 import io
 import re
 import threading
-import time
 
 import httpx
 import numpy as np
@@ -22,6 +21,7 @@ from serve.sources import Folder
 from serve.web import Service, make_api
 from subband.methods import make_params, trained_method
 from tests.serve.conftest import encoded, error_of, free_port, noise
+from tests.waiting import PATIENCE, until
 
 SHAPES = ("disc", "ring", "square")
 
@@ -56,10 +56,8 @@ def http(models, tmp_path_factory):
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.05)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1/models", timeout=60) as client:
+    until(lambda: server.started, "the web server has started")
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1/models", timeout=PATIENCE) as client:
         yield client
     server.should_exit = True
     thread.join()

@@ -13,6 +13,7 @@ from subband.tracking import SweepLog, resolve_tracking
 from subband.trials import append_record
 from tests.tracking import sweeps
 from tests.tracking.conftest import Server
+from tests.waiting import PATIENCE
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -20,7 +21,7 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=2200,1300"
 )
-SECONDS = 60
+SECONDS = PATIENCE
 
 pytestmark = pytest.mark.skipif(
     BROWSER is None or DRIVER is None,

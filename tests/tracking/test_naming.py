@@ -1,13 +1,28 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlflow.utils.validation import _validate_metric_name, _validate_param, _validate_tag
+from mlflow.utils.validation import (
+    _validate_logged_model_name,
+    _validate_metric_name,
+    _validate_model_name,
+    _validate_param,
+    _validate_tag,
+)
 
-from subband.tracking.naming import category_prefix, flat_params, legal_key, legal_tags, trial_metrics, trial_name
+from subband.tracking.naming import (
+    category_prefix,
+    flat_params,
+    legal_key,
+    legal_tags,
+    registry_name,
+    trial_metrics,
+    trial_name,
+)
 from subband.tracking.progress import Progress
 from tests.tracking import sweeps
 
@@ -106,3 +121,25 @@ def test_sweep_settings_are_checked():
         sweeps.info(selection="best")
     with pytest.raises(ValueError, match="objectives"):
         sweeps.info(objectives={})
+
+
+PARTS = st.text(min_size=1, max_size=300)
+
+
+@given(PARTS)
+def test_every_category_makes_a_legal_model_name(category):
+    name = registry_name("wepadim", "mvtec", category)
+    _validate_model_name(name)
+    _validate_logged_model_name(name)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,180}", name)
+
+
+@given(PARTS, PARTS)
+def test_two_categories_never_share_a_model(one, other):
+    if one != other:
+        assert registry_name("wepadim", "mvtec", one) != registry_name("wepadim", "mvtec", other)
+
+
+def test_plain_categories_keep_their_names():
+    assert registry_name("smoke", "wepadim", "visa", "metal_nut") == "smoke-wepadim-visa-metal_nut"
+    assert registry_name("wepadim", "mvtec", "metal nut") == "wepadim-mvtec-metal_nut-b61821"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mlflow import MlflowClient
 from subband.errors import TrackingError
 from subband.tracking import DatasetInfo, ReportFile, TrackingTarget, log_report
 from subband.tracking.__main__ import main
+from tests.waiting import PATIENCE
 
 
 def results(folder: Path, target: TrackingTarget, **changes) -> Path:
@@ -101,5 +103,8 @@ def test_a_deleted_experiment_says_how_to_go_on(tmp_path, target):
     folder = results(tmp_path / "results", target)
     logged = log_report(folder)
     MlflowClient(target.uri).delete_experiment(logged.experiment_id)
-    with pytest.raises(TrackingError, match="was deleted in MLflow; give another --experiment"):
+    with pytest.raises(TrackingError, match="was deleted in MLflow; give another --experiment") as caught:
         log_report(folder)
+    command = str(caught.value).rpartition("or restore it: ")[2]
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, timeout=PATIENCE)
+    assert log_report(folder).experiment_id == logged.experiment_id

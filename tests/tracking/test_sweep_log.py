@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from subband.tracking import SweepLog, push, resolve_tracking
 from subband.tracking.sweep_file import SWEEP_FILE_NAME, SweepFile
 from subband.trials import append_record
 from tests.tracking import sweeps
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -344,7 +344,7 @@ def test_two_sweeps_at_once_create_and_share_one_database(tmp_path):
     processes = [
         subprocess.Popen([*command, f"sweep-{i}"], env=environment, stderr=subprocess.PIPE, text=True) for i in range(2)
     ]
-    outputs = [process.communicate(timeout=120)[1] for process in processes]
+    outputs = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert not any("locked" in output or "Traceback" in output for output in outputs), outputs
     parents, children = runs_of(resolve_tracking(None, tmp_path))
@@ -382,8 +382,7 @@ def test_addresses_point_at_the_best_trials(folder, target):
     with SweepLog(folder, sweeps.info(), target) as log:
         for record in records:
             log.log_trial(record)
-        deadline = time.monotonic() + 60
-        assert log.flush(timeout=deadline - time.monotonic())
+        assert log.flush(timeout=PATIENCE)
         address = log.comparison_url(2)
         assert "viewStateShareKey=sweep-" in log.sweep_url("http://page")
     _, children = runs_of(target)

@@ -6,7 +6,6 @@ import logging
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from subband.tracking import SweepLog, download_model, list_champions, push, res
 from subband.tracking.__main__ import main
 from subband.trials import append_record
 from tests.tracking import detector, sweeps
+from tests.waiting import PATIENCE, until
 
 LOADER = "tests.tracking.detector.load"
 
@@ -106,11 +106,9 @@ def test_a_server_that_comes_back_during_the_sweep_gets_everything_from_the_log_
         for record in sweeps.trials(3):
             append_record(folder, record)
             log.log_trial(record)
-        deadline = time.monotonic() + 60
-        while "does not answer" not in caplog.text and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: "does not answer" in caplog.text, "the outage is noticed")
         server.start()
-        assert log.flush(timeout=90)
+        assert log.flush(timeout=PATIENCE)
         run_id = log.run_id
         assert log.close()
     assert "answers again" in caplog.text
@@ -124,7 +122,7 @@ def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path):
         env={"PYTHONPATH": str(project / "platform"), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 2

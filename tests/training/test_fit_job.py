@@ -56,7 +56,9 @@ def test_one_category_in_this_process(tmp_path, capsys):
         name for name, *_ in report["points"]
     }
     said = capsys.readouterr().out
-    assert "weights: random:0" in said
+    assert "weights: efficientnet_lite0 packaged" in said
+    about = json.loads((tmp_path / "out" / "champions" / "weave" / "model.json").read_text())["about"]
+    assert about["weights"].startswith("efficientnet_lite0 packaged: ImageNet weights of a pip package; ")
     assert "MLflow: run" in said
     assert run("--category", "weave", "--out", str(tmp_path / "out")) == 1
     assert "exists already; give another --out" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from subband.errors import DataError, ParamsError
+from subband.named_folders import SETTINGS_NAME, read_settings
 from subband.tuning.plan import save_settings
 
 DATA = "synthetic:?train=6&test=8&size=64&categories=weave,nut"
@@ -28,13 +29,29 @@ def folder_of_pictures(tmp_path):
     return make
 
 
-def test_weights_default_to_random_for_the_demo_and_pretrained_for_files(plan, folder_of_pictures):
+def test_weights_are_settled_once_and_kept_for_the_resumption(plan, folder_of_pictures, monkeypatch):
+    hub = "subband.methods.weights_rule.published_weights"
     demo = plan(data=DATA, weights=())
-    assert demo.base["weights"] == "random:0"
-    assert any(what == "weights" and "untrained" in reason for what, _, reason in demo.decisions)
-    files = plan(data=f"mvtec:{folder_of_pictures()}", selection="synthetic", weights=())
-    assert "weights" not in files.base
-    assert ("weights", "pretrained") in [decision[:2] for decision in files.decisions]
+    assert (demo.base["backbone"], demo.base["weights"]) == ("efficientnet_lite0", "packaged")
+    assert ("weights", "efficientnet_lite0 packaged") in [decision[:2] for decision in demo.decisions]
+    monkeypatch.setattr(hub, lambda name: (True, "the hub answers"))
+    images = {"data": f"mvtec:{folder_of_pictures()}", "selection": "synthetic", "weights": ()}
+    files = plan(**images, name="hub")
+    assert (files.base["backbone"], files.base["weights"]) == ("resnet18", "pretrained")
+    save_settings(files)
+    monkeypatch.setattr(hub, lambda name: (False, "no answer"))
+    assert plan(**images).base["weights"] == "packaged"
+    resumed = plan(resume="hub")
+    assert resumed.base["weights"] == "pretrained"
+    assert [each for each in resumed.decisions if each[0] == "weights"] == [
+        ("weights", "resnet18 pretrained", "published ImageNet weights: the hub answers")
+    ]
+    settings = files.folder / SETTINGS_NAME
+    older = {
+        key: value for key, value in read_settings(files.folder).items() if key not in ("settled", "weights_reason")
+    }
+    settings.write_text(json.dumps(older))
+    assert plan(resume="hub").base["weights"] == "pretrained"  # the fixed default from before the rule
     assert plan(data=DATA, weights=("random:3",)).base["weights"] == "random:3"
 
 
@@ -44,6 +61,28 @@ def test_good_pictures_only_need_the_synthetic_selection(plan, folder_of_picture
         with pytest.raises(DataError, match="synthetic"):
             plan(data=data, selection=selection)
     assert plan(data=data, selection="synthetic").dataset.categories == ("plate",)
+
+
+def test_what_chooses_follows_from_the_labels(plan, folder_of_pictures):
+    def chosen(**given):
+        planned = plan(**given)
+        return planned.selection, [reason for what, _, reason in planned.decisions if what == "selection"]
+
+    assert chosen(data=DATA) == ("holdout", [])
+    root = folder_of_pictures()
+    selection, (reason,) = chosen(data=f"mvtec:{root}")
+    assert selection == "synthetic"
+    assert "made-up defects choose" in reason
+    assert "plate" in reason
+    (root / "plate" / "test" / "scratch").mkdir()
+    for index in range(2):
+        Image.new("RGB", (64, 64), (index, 9, 9)).save(root / "plate" / "test" / "scratch" / f"{index}.png")
+    assert chosen(data=f"mvtec:{root}") == ("holdout", [])
+    selection, (reason,) = chosen(data=f"mvtec:{root}", objective=("pixel_auroc",))
+    assert selection == "synthetic"
+    assert "plate: no masks, so pixel_auroc is undefined" in reason
+    save_settings(plan(data=f"mvtec:{root}", objective=("pixel_auroc",), name="settled"))
+    assert plan(resume="settled").selection == "synthetic"
 
 
 def test_an_objective_that_needs_masks_is_refused_where_there_are_none(plan, folder_of_pictures):

@@ -1,5 +1,6 @@
 """Real sweeps on a real local Ray, with a real store and a real MLflow database."""
 
+import itertools
 from collections import Counter
 
 import mlflow
@@ -11,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import subband
 from subband.data import load_images, open_dataset, split_category
-from subband.errors import SubbandError
+from subband.errors import DataError, SubbandError
 from subband.methods import make_params
 from subband.metrics import COSTS, METRICS
 from subband.report import regret
@@ -45,6 +46,8 @@ def test_an_exact_grid_runs_every_point_once(exact):
     assert set(points.values()) == {1}
     assert [record.status for record in exact.records] == ["complete"] * 8
     assert [record.number for record in exact.records] == list(range(8))
+    proposed = {record.proposed: tuple(record.params[name] for name in GRID) for record in exact.records}
+    assert [proposed[place] for place in range(8)] == list(itertools.product(*GRID.values()))
     assert not exact.interrupted
     assert exact.problems == []
 
@@ -294,20 +297,38 @@ def test_a_time_budget_ends_the_sweep_early(sweep):
 
 
 @pytest.fixture
-def damaged(tmp_path):
-    """Two categories; in the later one a training picture ends in the middle."""
+def two_categories(tmp_path):
+    """Two categories as folders of PNG files, and a function that damages a file in its middle, which only decoding it shows."""
     for name in ("a-whole", "b-damaged"):
         for sample in (*open_dataset(ONE).category("weave").train, *open_dataset(ONE).category("weave").test):
             folder = tmp_path / "mine" / name / sample.split / sample.defect
             folder.mkdir(parents=True, exist_ok=True)
             sample.image.open().save(folder / f"{sample.name.rsplit('/', 1)[-1]}.png")
-    cut = tmp_path / "mine" / "b-damaged" / "train" / "good" / "002.png"
-    cut.write_bytes(cut.read_bytes()[:300])
-    return tmp_path / "mine"
+
+    def damage(*path: str) -> None:
+        file = tmp_path.joinpath("mine", *path)
+        content = file.read_bytes()
+        file.write_bytes(content[:300] + bytes(200) + content[500:])
+
+    return tmp_path / "mine", damage
 
 
-def test_a_damaged_picture_is_named_and_ends_a_sweep_that_cannot_succeed(sweep, sweep_home, damaged):
-    given = {"data": f"mvtec:{damaged}", "selection": "test", "trials": 50, "racing": "off", "wavelet": ("haar",)}
+def test_a_damaged_training_image_is_named_before_a_sweep_starts(sweep, sweep_home, two_categories):
+    folder, damage = two_categories
+    damage("b-damaged", "train", "good", "002.png")
+    for check in ("headers", "full"):
+        with pytest.raises(DataError, match=r"002\.png is damaged"):
+            sweep(name="refused", check=check, data=f"mvtec:{folder}", selection="test", **QUIET)
+        assert not (sweep_home / "runs" / "refused").exists()
+
+
+def test_a_damaged_test_image_is_named_and_ends_a_sweep_that_cannot_succeed(sweep, sweep_home, two_categories):
+    folder, damage = two_categories
+    damage("b-damaged", "test", "good", "002.png")
+    given = {"data": f"mvtec:{folder}", "selection": "test", "trials": 50, "racing": "off", "wavelet": ("haar",)}
+    with pytest.raises(DataError, match=r"cannot be used as it is: .*002\.png is damaged"):
+        sweep(name="checked", check="full", **given, **QUIET)
+    assert not (sweep_home / "runs" / "checked").exists()
     with pytest.raises(SubbandError, match=r"every trial failed.*002\.png"):
         sweep(name="damaged", **given, **QUIET)
     records = read_records(sweep_home / "runs" / "damaged")

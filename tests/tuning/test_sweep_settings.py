@@ -23,7 +23,7 @@ def settings(**values):
         ("objective", ("image_auroc", "latency"), "did you mean 'latency_ms'"),
         ("objective", ("fps", "image_auroc"), "fps is a cost"),
         ("objective", ("latency_ms", "bank_mb"), "--objective image_auroc latency_ms bank_mb"),
-        ("selection", "tst", "'test', 'holdout' or 'synthetic'"),
+        ("selection", "tst", "'auto', 'test', 'holdout' or 'synthetic'"),
         ("racing", "maybe", "'auto', 'on' or 'off'"),
         ("fpr", 0, "greater than 0"),
         ("fpr", 1, "less than 1"),
@@ -56,7 +56,7 @@ def test_racing_excludes_several_objectives():
 
 
 def test_the_defaults_are_legal():
-    assert settings().selection == "holdout"
+    assert settings().selection == "auto"
 
 
 def test_costs_stand_beside_a_metric():

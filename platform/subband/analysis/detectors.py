@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from subband.analysis.settings import Source
-from subband.data import Category, Split, fingerprint
+from subband.data import Category, Split, fingerprint, is_embedded
+from subband.data.ruled import category_as_taught, rule_of
+from subband.data.similar import group_by_content
 from subband.errors import ModelError, ParamsError, unknown_name
 from subband.evaluation import split_runner
-from subband.methods import Detector, StagedMethod, list_methods, list_staged_methods, load, make_params, staged_method
+from subband.methods import Detector, list_methods, list_staged_methods, load, make_params, staged_method
+from subband.methods.weights_rule import settled_for_job
 from subband.stages import Runner, Store
 
 REGISTRY = ("models:/", "runs:/")
@@ -38,12 +41,16 @@ class DetectorSpec:
         label: short and unique among the analysis's detectors.
         method: to be fitted now; None for a saved detector.
         values: the params given for it.
+        settled: they, with its network and weights.
+        decision: which weights, and why, as a job prints it.
     """
 
     text: str
     label: str
     method: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    settled: Mapping[str, Any] = field(default_factory=dict)
+    decision: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,11 @@ class DetectorTask:
 
 @dataclass(frozen=True)
 class Obtained:
-    """A detector that is ready, and what a reader must know about it."""
+    """A detector that is ready, what a reader must know about it, and the category's images read as those that it was taught."""
 
     detector: Detector
     notes: tuple[str, ...]
+    category: Category
 
 
 def parse_detectors(texts: Sequence[str], data: str) -> tuple[DetectorSpec, ...]:
@@ -71,7 +79,7 @@ def parse_detectors(texts: Sequence[str], data: str) -> tuple[DetectorSpec, ...]
 
     Args:
         texts: as in the table of this module.
-        data: the dataset's URI; on the embedded data a method's weights are ``random:0`` unless given.
+        data: the dataset's URI; it decides which weights ``auto`` means.
 
     Raises:
         ParamsError: no such method or folder, an illegal param, or a detector given twice.
@@ -108,8 +116,9 @@ def _parse(text: str, data: str) -> DetectorSpec:
     if name in list_methods():
         values = dict(_pair(text, part) for part in rest.split(",") if colon)
         method = staged_method(name)
-        make_params(method, {**default_weights(method, data), **values})
-        return DetectorSpec(text, _worded(name, values), name, values)
+        settled, decision = settled_for_job(method, values, embedded=is_embedded(data))
+        make_params(method, settled)
+        return DetectorSpec(text, _worded(name, values), name, values, settled, decision)
     folder = Path(text).expanduser()
     if PLACE not in text and not folder.is_dir():
         if "/" in text:
@@ -129,17 +138,11 @@ def _pair(text: str, part: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def default_weights(method: StagedMethod, data: str) -> dict[str, str]:
-    """``random:0`` for a method with weights on the embedded data, which needs no download; else nothing."""
-    demo = data.strip().startswith("synthetic:") and "weights" in method.params_type.model_fields
-    return {"weights": "random:0"} if demo else {}
-
-
 def category_runner(category: Category, store: Store | None) -> Runner:
     """The runner of a sweep under selection=test or holdout on this category: their stages are found in the store."""
     fit, query = (tuple(sample.image for sample in samples) for samples in (category.train, category.test))
-    names = tuple(tuple(sample.name for sample in samples) for samples in (category.train, category.test))
-    return split_runner(Split(fit, query, *names), store)
+    fit_names, query_names = (tuple(sample.name for sample in part) for part in (category.train, category.test))
+    return split_runner(Split(fit, query, fit_names, query_names, group_by_content(category.train)), store)
 
 
 def obtain(spec: DetectorSpec, category: Category, source: Source) -> Obtained:
@@ -157,14 +160,13 @@ def obtain(spec: DetectorSpec, category: Category, source: Source) -> Obtained:
     """
     if spec.method is not None:
         method = staged_method(spec.method)
-        weights = default_weights(method, source.data)
-        params = make_params(method, {**weights, **spec.values})
+        params = make_params(method, dict(spec.settled))
         detector = method.fit(params, category_runner(category, source.store())).detector
         detector.about = {**detector.about, "category": category.name}
-        demo = weights and "weights" not in spec.values
-        return Obtained(
-            detector.eval(), ("weights random:0: an untrained network, for the demonstration",) if demo else ()
-        )
+        detector.reading = rule_of(sample.image for sample in category.train)
+        if spec.decision is None or "weights" in spec.values:
+            return Obtained(detector.eval(), (), category)
+        return Obtained(detector.eval(), (f"{spec.method} weights: {spec.decision[1]} ({spec.decision[2]})",), category)
     place = spec.text.replace(PLACE, category.name)
     detector = load(place, source.tracking_uri)
     if not isinstance(detector, Detector):
@@ -175,7 +177,15 @@ def obtain(spec: DetectorSpec, category: Category, source: Source) -> Obtained:
             f"{place} was fitted to the category {belongs!r} and cannot judge {category.name!r}; give a detector of "
             f"{category.name!r}, write {PLACE} where its name stands, or add ?categories={belongs} to the dataset"
         )
+    notes = []
+    own, category = rule_of(s.image for s in category.train), category_as_taught(category, detector.reading)
+    if detector.reading.bits is not None and own.bits not in (None, detector.reading.bits):
+        notes.append(
+            f"{spec.label} was taught {detector.reading.bits}-bit samples, and the images of {category.name} are read as such: the "
+            f"data set by itself would be read as {own.bits} bits"
+        )
     learnt = detector.about.get("training_fingerprint")
     other = learnt is not None and learnt != fingerprint(category.train, include_labels=True)
-    note = f"{spec.label} was fitted to other training pictures than those of this dataset's {category.name}"
-    return Obtained(detector.eval(), (note,) if other else ())
+    if other:
+        notes.append(f"{spec.label} was fitted to other training pictures than those of this dataset's {category.name}")
+    return Obtained(detector.eval(), tuple(notes), category)

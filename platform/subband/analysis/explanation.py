@@ -27,6 +27,8 @@ from subband.analysis.scoring import device
 from subband.analysis.settings import AnalysisSettings
 from subband.data import ClassData, Dataset, ImageSource, open_dataset
 from subband.data.class_examples import Framing
+from subband.data.reading import ReadingRule
+from subband.data.ruled import source_as_taught
 from subband.errors import DataError, ModelError, ParamsError
 from subband.methods import adopt, get_method, list_methods, load
 from subband.nn.backbones import check_weights, read_state
@@ -89,6 +91,7 @@ class Explained:
         end: of the stage that is looked at.
         framing: how it wants pictures.
         labels: names of its classes.
+        reading: how its images are read; None as the data set says.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Explained:
     end: StageEnd
     framing: Framing
     labels: Sequence[str]
+    reading: ReadingRule | None = None
 
     @property
     def cells(self) -> int:
@@ -176,10 +180,10 @@ def run(analysis: Analysis, settings: ExplanationSettings) -> None:
     rows: list[dict[str, Any]] = []
     shown: list[list[Looked]] = []
     for name, truth, source in chosen:
-        picture = source.open()
         looked = []
         for number, model in enumerate(models):
-            image = model.framing.transform()(picture)
+            own = source if model.reading is None else source_as_taught(source, model.reading)
+            image = model.framing.transform()(own.open())
             cam = grad_cam(model.network, model.end, image)
             seen = model.framing.shown(image).transpose(1, 2, 0)
             looked.append(Looked(seen, cam.scaled(model.framing.size), model.labels[cam.number], cam.probability))
@@ -243,13 +247,14 @@ def explained(text: str, tracking_uri: str | None = None, reduction: int | None 
         model: Any = load(text, tracking_uri) if text.startswith(REGISTRY) or path.is_dir() else adopt(path)
         if model.task != "classification":
             raise ParamsError(f"{text} is for {model.task}; give a classifier")
-        network, framing, labels = model.network, model.params.framing, model.labels
+        network, framing, labels, reading = model.network, model.params.framing, model.labels, model.reading
         short = path.parent.name if path.name == "model" else path.name
     else:
+        reading = None
         network, framing, labels = _of_timm(name, weights if equals else "pretrained", text)
         short = name
     network = network.to(device()).eval()
-    return Explained(short, network, stage_end(network, short, reduction), framing, labels)
+    return Explained(short, network, stage_end(network, short, reduction), framing, labels, reading)
 
 
 def stage_end(network: nn.Module, name: str, reduction: int | None = None) -> StageEnd:

@@ -134,9 +134,9 @@ def improvement(before: float, after: float) -> float:
 
 def score(task: GapTask) -> Iterator[Scores]:
     """Score all test pictures of a category under both rules."""
-    category = task.source.category(task.category)
+    obtained = obtain(task.spec, task.source.category(task.category), task.source)
+    category = obtained.category
     truth = everything_reports(category)
-    obtained = obtain(task.spec, category, task.source)
     detector = obtained.detector.to(device())
     images = torch.from_numpy(load_images([sample.image for sample in category.test], detector.preprocess))
     batches = [images[start : start + task.batch].float() / 255 for start in range(0, len(images), task.batch)]

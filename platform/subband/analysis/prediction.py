@@ -17,8 +17,10 @@ from subband.analysis.running import Analysis
 from subband.analysis.scoring import device
 from subband.analysis.settings import AnalysisSettings, Source
 from subband.data import Dataset, Sample, open_dataset
-from subband.data.images import decode_grey, opened
+from subband.data.decoding import opened
+from subband.data.images import decode_grey
 from subband.data.masks import open_mask
+from subband.data.ruled import sample_as_taught
 from subband.errors import DataError, ParamsError
 from subband.methods import adopt, load
 from subband.metrics.segmentation import PictureScores, score_picture, summarise_scores
@@ -102,6 +104,7 @@ def predict(task: PredictionTask) -> Iterator[Predicted]:
             )
         return
     segmenter = _segmenter(settings)
+    samples = tuple(sample_as_taught(sample, segmenter.reading) for sample in samples)
     stretch = None if settings.stretch is None else settings.stretch == "on"
     for start in range(0, len(samples), settings.batch):
         batch = samples[start : start + settings.batch]

@@ -93,9 +93,9 @@ def choose_samples(samples: Sequence[Sample], defective: int, good: int) -> list
 
 def draw(task: FigureTask) -> Iterator[DrawnFigure]:
     """Score the whole category, which gives the scale, and draw the chosen samples."""
-    category = task.source.category(task.category)
+    obtained = obtain(task.spec, task.source.category(task.category), task.source)
+    category = obtained.category
     truth = everything_reports(category)
-    obtained = obtain(task.spec, category, task.source)
     detector = obtained.detector.to(device())
     images = torch.from_numpy(load_images([sample.image for sample in category.test], detector.preprocess))
     batches = [images[start : start + task.batch].float() / 255 for start in range(0, len(images), task.batch)]

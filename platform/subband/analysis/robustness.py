@@ -103,9 +103,9 @@ def curve(task: CurveTask) -> Iterator[LevelResult]:
         DataError: the category has no test pictures.
         SubbandError: the detector cannot be obtained.
     """
-    category = task.source.category(task.category)
+    obtained = obtain(task.spec, task.source.category(task.category), task.source)
+    category = obtained.category
     truth = everything_reports(category)
-    obtained = obtain(task.spec, category, task.source)
     detector = obtained.detector.to(device())
     scorer = Scorer(truth)
     images = torch.from_numpy(load_images([sample.image for sample in category.test], detector.preprocess))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -67,6 +68,11 @@ class AnalysisSettings(BaseModel):
     data: str = Field(
         "synthetic:",
         description="Dataset URI: synthetic:, mvtec:PATH, visa:PATH; add ?categories=a,b for some categories only.",
+    )
+    check: Literal["headers", "full"] = Field(
+        "headers",
+        description="What is checked before the start. headers: every file's header and content digest. full: every image is "
+        "decoded too, so that none can fail hours later.",
     )
     out: Path | None = Field(
         None, description="Folder of the results, which must not exist; by default HOME/analysis/NAME."

@@ -149,8 +149,8 @@ def measure(task: SpeedTask) -> Iterator[Measurement]:
     where = torch.device("cuda" if on_gpu else "cpu")
     if task.threads is not None:
         torch.set_num_threads(task.threads)
-    category = task.source.category(task.category)
-    obtained = obtain(task.spec, category, task.source)
+    obtained = obtain(task.spec, task.source.category(task.category), task.source)
+    category = obtained.category
     detector = obtained.detector.to(where)
     size = sum(tensor.numel() * tensor.element_size() for tensor in detector.state_dict().values())
     threads = torch.get_num_threads()

@@ -23,6 +23,7 @@ from subband.analysis.settings import AnalysisSettings
 from subband.data import ClassData, Dataset, Draw, LabelledPictures, class_data, open_dataset
 from subband.data.class_examples import ClassExamples, CropMode, Framing, Interpolation
 from subband.data.labelled import Chosen
+from subband.data.ruled import read_classes_as_taught
 from subband.errors import DataError, ModelError, ParamsError, unknown_name
 from subband.methods import adopt, load
 from subband.metrics.classification import rank_of, summarise_ranks
@@ -94,6 +95,7 @@ def run(analysis: Analysis, settings: ValidationSettings) -> None:
         raise ParamsError("real and classes: ReaL labels are of all classes; leave one of the two out")
     data = class_data(settings.dataset())
     classifier = classifier_of(settings)
+    read_classes_as_taught(data, classifier.reading)
     known = classifier.classes
     if known == tuple(map(str, range(len(data.classes)))) and set(known) != set(data.classes):
         # The published code and timm number folders in this order.

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator
 
-from subband.analysis.detectors import default_weights
+from subband.analysis.realised import realised
 from subband.analysis.running import Analysis
 from subband.analysis.settings import AnalysisSettings, Source, require_defects
+from subband.data import is_embedded
 from subband.errors import ParamsError, unknown_name
 from subband.evaluation import CategoryBench
 from subband.methods import make_params, staged_method
+from subband.methods.weights_rule import settled_for_job
 from subband.metrics import METRICS
 from subband.report.value_curves import value_curves
 
@@ -29,6 +31,10 @@ class ValueTableSettings(AnalysisSettings):
         ("image_auroc", "pixel_auroc", "au_pro_0.3", "au_pro_0.05"),
         min_length=1,
         description=f"One table each. Legal: {', '.join(METRICS)}.",
+    )
+    calibration: bool = Field(
+        False,
+        description="Also fit each category, and count false alarms and defects found at thresholds for 1 and 5 % of false alarms.",
     )
     method: str = ""
     axes: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
@@ -50,6 +56,7 @@ class ColumnTask:
     method: str
     params: tuple[Mapping[str, Any], ...]
     source: Source
+    calibration: bool = False
 
     def __str__(self) -> str:
         return self.category
@@ -64,21 +71,26 @@ class CellResult:
         metrics: on all test pictures; an undefined one is absent.
         notes: for the reader.
         seconds: that were computed for it; what earlier values shared is not counted again.
+        realised: rows of `subband.analysis.realised`, where they were asked for.
     """
 
     column: int
     metrics: Mapping[str, float]
     notes: tuple[str, ...]
     seconds: float
+    realised: tuple[Mapping[str, Any], ...] = ()
 
 
 def evaluate_column(task: ColumnTask) -> Iterator[CellResult]:
     """Evaluate every value on one category; each stage that two values share is computed once."""
     method = staged_method(task.method)
-    bench = CategoryBench(task.source.category(task.category), "test", 0, task.source.store())
+    category = task.source.category(task.category)
+    bench = CategoryBench(category, "test", 0, task.source.store())
     for column, values in enumerate(task.params):
-        evaluation = bench.evaluate(method, make_params(method, dict(values)))
-        yield CellResult(column, evaluation.report, evaluation.notes, sum(evaluation.seconds.values()))
+        params = make_params(method, dict(values))
+        evaluation = bench.evaluate(method, params)
+        rows = tuple(realised(method, params, category)) if task.calibration else ()
+        yield CellResult(column, evaluation.report, evaluation.notes, sum(evaluation.seconds.values()), rows)
 
 
 def run(analysis: Analysis, settings: ValueTableSettings) -> None:
@@ -96,8 +108,13 @@ def run(analysis: Analysis, settings: ValueTableSettings) -> None:
             f"one param may have several values, the columns of the table; here {' and '.join(several)} have: "
             "give one value to all but one, or search them with a sweep"
         )
-    weights = default_weights(method, source.data)
-    base = {**weights, **{name: values[0] for name, values in settings.axes.items() if len(values) == 1}}
+    base, decision = settled_for_job(
+        method,
+        {name: values[0] for name, values in settings.axes.items() if len(values) == 1},
+        {name: values for name, values in settings.axes.items() if len(values) > 1},
+        embedded=is_embedded(source.data),
+        smoke=settings.smoke,
+    )
     varied = several[0] if several else None
     values: Sequence[Any] = settings.axes[varied] if varied else ("default" if not settings.axes else "as given",)
     points = [{**base, varied: value} if varied else base for value in values]
@@ -109,11 +126,11 @@ def run(analysis: Analysis, settings: ValueTableSettings) -> None:
         raise ParamsError(f"{settings.method}.{varied}: a value is given twice ({', '.join(columns)})")
     fixed = {name: value for name, value in params[0].items() if name != varied}
     analysis.findings.params |= {"varied": varied or "nothing", "values": columns, **fixed}
-    if weights and "weights" not in settings.axes:
-        analysis.note("weights random:0: an untrained network, for the demonstration")
+    if decision is not None:
+        analysis.note(f"weights: {decision[1]} ({decision[2]})")
     analysis.note("every figure is on all labelled test pictures; nothing was chosen by them, so pick no winner here")
 
-    tasks = [ColumnTask(name, method.name, params, source) for name in dataset.categories]
+    tasks = [ColumnTask(name, method.name, params, source, settings.calibration) for name in dataset.categories]
     cells: dict[tuple[str, int], CellResult] = {}
     for task, cell in analysis.spread(evaluate_column, tasks):
         cells[task.category, cell.column] = cell
@@ -137,6 +154,14 @@ def run(analysis: Analysis, settings: ValueTableSettings) -> None:
         analysis.table(f"evaluation_{metric}", rows, title=f"{metric} (%), all test pictures: {method.name}")
         for column, value in zip(columns, average, strict=True):
             analysis.number(f"{metric}/{column}", value)
+    if settings.calibration:
+        rows = [
+            {**({"params": columns[c]} if varied else {}), **row}
+            for c in range(len(columns))
+            for name in names
+            for row in cells[name, c].realised
+        ]
+        analysis.table("calibration", rows, title=f"false alarms and defects found, all test images: {method.name}")
     analysis.table("evaluation_long", _long_rows(names, columns, varied, values, cells))
     analysis.figure(
         "evaluation",

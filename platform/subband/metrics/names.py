@@ -86,6 +86,14 @@ VIDEO_METRICS = tuple(_VIDEO)
 """Accuracy of video prediction: predicted frames compared with those that followed."""
 CLASSIFICATION_METRICS = tuple(_CLASSIFICATION)
 """Accuracy of classifiers: the most probable classes compared with labels."""
+TIE_BREAKERS: Mapping[str, tuple[str, ...]] = {
+    "anomaly detection": ("image_auroc", "au_pro_0.3", "pixel_auroc"),
+    "segmentation": ("weighted_f", "s_measure", "mae"),
+    "classification": ("top1", "cross_entropy"),
+    "detection": ("box_ap", "mask_ap", "box_ap50"),
+    "video": ("frame_mse", "ssim"),
+}
+"""By task, what decides in this order between trials that are equal in every objective."""
 COSTS = tuple(_COSTS)
 """What a detector takes to keep and to run; no label is needed to measure it."""
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from subband.errors import ParamsError, unknown_name
 from subband.metrics import COSTS, OBJECTIVES, merit
-from subband.trials import TrialRecord
+from subband.trials import TrialRecord, preference
 
 Source = Literal["choose", "report"]
 
@@ -51,14 +51,16 @@ def merit_of(record: TrialRecord, objective: str, source: Source = "choose") -> 
     return None if value is None else merit(objective, value)
 
 
-def complete_with(records: Sequence[TrialRecord], objective: str, source: Source = "choose") -> list[TrialRecord]:
-    """Complete trials that have the metric, best first; equal ones in order of completion.
+def complete_with(
+    records: Sequence[TrialRecord], objective: str, source: Source = "choose", then: Sequence[str] = ()
+) -> list[TrialRecord]:
+    """Complete trials that have the metric, in order of `preference`; ``then``: further objectives, which decide ties first.
 
     A stopped trial's mean covers fewer categories than a complete one's, so the two are never compared.
     """
     check_objective(records, objective)
     found = [r for r in records if r.status == "complete" and value_of(r, objective, source) is not None]
-    return sorted(found, key=lambda record: (-(merit_of(record, objective, source) or 0.0), record.number))
+    return sorted(found, key=lambda record: preference(record, (objective, *then), source))
 
 
 def searched_names(records: Sequence[TrialRecord]) -> list[str]:
@@ -95,10 +97,10 @@ def non_dominated(
 ) -> list[TrialRecord]:
     """The Pareto front: complete trials that no other complete trial equals or beats everywhere and beats somewhere.
 
-    Trials with equal values are all kept. Sorted by the first objective, best first.
+    Trials with equal values are all kept. Sorted by the first objective, best first; ties by the others.
     """
     points: list[tuple[TrialRecord, tuple[float, ...]]] = []
-    for record in complete_with(records, objectives[0], source):
+    for record in complete_with(records, objectives[0], source, objectives[1:]):
         values = [merit_of(record, objective, source) for objective in objectives]
         if None not in values:
             points.append((record, tuple(v for v in values if v is not None)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Literal
 
 from rich import box
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from subband.errors import ParamsError
-from subband.metrics import COSTS
+from subband.metrics import COSTS, TIE_BREAKERS
 from subband.report.records import (
     check_objective,
     complete_with,
@@ -68,7 +69,7 @@ def ranking_table(
         check_objective(records, name)
     known = known_objectives(records)
     shown = list(metrics) if metrics is not None else [n for n in dict.fromkeys([*objectives, *_USUAL]) if n in known]
-    ranked = complete_with(records, objectives[0])
+    ranked = complete_with(records, objectives[0], then=objectives[1:])
     chosen = chosen or (ranked[0] if ranked else None)
     names = searched_names(records)
     same_labels = selection == "test"
@@ -135,6 +136,7 @@ def _remarks(
     counts = [(status, sum(r.status == status for r in records)) for status in _STATUS_STYLE]
     tally = ", ".join(f"{count} {status}" for status, count in counts if count) or "no trials"
     remarks = [f"{tally}; {min(top, len(records))} shown"]
+    remarks += _tie(records, objectives)
     if chosen is not None:
         remarks.append(f"* chosen: {short_name(chosen.params, searched_names(records))}")
     if selection == "test":
@@ -153,6 +155,21 @@ def _remarks(
         first_line = (failures[0].error or "").splitlines()[0]
         remarks.append(f"first failure: {first_line[:100]}")
     return remarks
+
+
+def _tie(records: Sequence[TrialRecord], objectives: Sequence[str]) -> list[str]:
+    """One line where several trials share the best value: what puts them in order."""
+    ranked = complete_with(records, objectives[0], then=objectives[1:])
+    tied = [record for record in ranked if value_of(record, objectives[0]) == value_of(ranked[0], objectives[0])]
+    if len(tied) < 2:
+        return []
+    known = {name for record in tied for name in record.choose}
+    names = dict.fromkeys([*objectives[1:], *chain.from_iterable(TIE_BREAKERS.values())])
+    order = ", ".join(name for name in names if name in known and name != objectives[0])
+    best = format_metric(objectives[0], value_of(ranked[0], objectives[0]) or 0.0)
+    return [
+        f"{len(tied)} trials tie at {objectives[0]} {best}, ranked by {f'{order}, then ' if order else ''}order of proposal"
+    ]
 
 
 def _stacked(name: str) -> str:

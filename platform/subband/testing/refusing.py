@@ -55,8 +55,9 @@ def check_bad_pictures(subject: Subject, folder: Path) -> None:
             require_raises(DataError, name, lambda store=store, category=category: subject.maps(store, category))
             _require_clean(store)
     detector = subject.fitted().detector
-    for picture in (np.zeros((8, 8)), np.zeros((8, 8, 4), np.uint8), np.zeros((0, 8, 3), np.uint8), "picture.png"):
-        require_raises(ParamsError, "picture", lambda picture=picture: detector.predict([picture]))
+    illegal = np.zeros((8, 8), np.int64), np.zeros((8, 8, 5), np.uint8), np.zeros((0, 8, 3), np.uint8), "picture.png"
+    for picture in illegal:
+        require_raises(ParamsError, "an image", lambda picture=picture: detector.predict([picture]))
 
 
 def _with_picture(category: Category, role: str, path: Path) -> Category:

@@ -5,6 +5,7 @@ MLflow itself (seconds to import) is loaded when it is first needed, so importin
 
 from subband.tracking.download import download_model, read_model_file
 from subband.tracking.live_report import LiveReport
+from subband.tracking.naming import registry_name
 from subband.tracking.push import Pushed, push
 from subband.tracking.registry import Champion, Registered, list_champions, register_champion
 from subband.tracking.report_run import ReportFile, log_report
@@ -30,6 +31,7 @@ __all__ = [
     "push",
     "read_model_file",
     "register_champion",
+    "registry_name",
     "resolve_tracking",
     "ui_command",
     "ui_url",

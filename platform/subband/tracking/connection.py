@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sqlite3
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -95,6 +97,14 @@ def answering(target: TrackingTarget) -> Iterator[None]:
         if isinstance(error, MlflowException):
             raise TrackingError(f"MLflow at {target.uri} refuses this: {str(error)[:300]}") from error
         raise
+
+
+def restore_command(uri: str, experiment_id: str) -> str:
+    """The command that brings a deleted experiment back, as it can be typed in any folder and environment."""
+    python = shlex.quote(sys.executable)
+    return (
+        f"MLFLOW_TRACKING_URI={shlex.quote(uri)} {python} -m mlflow experiments restore --experiment-id {experiment_id}"
+    )
 
 
 def is_unreachable(error: BaseException) -> bool:

@@ -17,7 +17,10 @@ PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 RUN_NAME_LENGTH = 120
 
+MODEL_NAME_LENGTH = 180
+
 _ILLEGAL = re.compile(r"[^\w.\- /]")
+_ILLEGAL_IN_MODELS = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def legal_key(name: str) -> str:
@@ -30,6 +33,25 @@ def legal_key(name: str) -> str:
     if cleaned == name and len(name) <= KEY_LENGTH:
         return name
     return f"{cleaned[: KEY_LENGTH - 7]}-{_digest(name)}"
+
+
+def registry_name(*parts: str) -> str:
+    """A legal name of a registered model, for instance ``wepadim-mvtec-metal_nut-b61821`` for a category ``metal nut``.
+
+    MLflow allows no ``/``, ``:``, ``.``, ``%`` and quotes, and other signs do not survive in addresses and shells: only letters,
+    digits, ``_`` and ``-`` stay. A part that had to be changed carries a short hash of the original, so that two never become one;
+    what it was stands in the version's tag ``category``.
+
+    Args:
+        parts: joined by ``-``; none empty.
+    """
+    name = "-".join(_legal_part(part) for part in parts)
+    return name if len(name) <= MODEL_NAME_LENGTH else f"{name[: MODEL_NAME_LENGTH - 7]}-{_digest(name)}"
+
+
+def _legal_part(text: str) -> str:
+    cleaned = _ILLEGAL_IN_MODELS.sub("_", text).strip("_") or "_"
+    return text if cleaned == text else f"{cleaned}-{_digest(text)}"
 
 
 def category_prefix(category: str) -> str:

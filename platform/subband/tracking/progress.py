@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from subband.tracking.naming import legal_key
 from subband.tracking.sweep_file import SweepInfo
-from subband.trials import TrialRecord
+from subband.trials import TrialRecord, preference
 
 
 @dataclass
@@ -18,13 +18,13 @@ class Progress:
     Attributes:
         info: gives the objectives and their directions.
         best: best value so far by objective, over complete trials (a trial stopped early saw fewer categories).
-        scores: first objective's value by trial id, for complete trials.
+        keys: sort key by trial id, for complete trials that have the first objective's value.
         statuses: status by trial id; a trial that is run again counts once.
     """
 
     info: SweepInfo
     best: dict[str, float] = field(default_factory=dict)
-    scores: dict[str, float] = field(default_factory=dict)
+    keys: dict[str, tuple[float, ...]] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -41,9 +41,8 @@ class Progress:
                 if math.isfinite(value):
                     better = max if direction == "max" else min
                     self.best[name] = better(self.best.get(name, value), value)
-            score = record.choose.get(self.first_objective, math.nan)
-            if math.isfinite(score):
-                self.scores[record.trial_id] = score
+            if math.isfinite(record.choose.get(self.first_objective, math.nan)):
+                self.keys[record.trial_id] = preference(record, list(self.info.objectives))
         counts = Counter(self.statuses.values())
         metrics = {f"best/{name}": value for name, value in self.best.items()}
         metrics |= {"trials/done": self.done, "trials/stopped": counts["stopped"], "trials/failed": counts["failed"]}
@@ -55,6 +54,5 @@ class Progress:
         return next(iter(self.info.objectives))
 
     def ranked(self) -> list[str]:
-        """Trial ids of complete trials, best first by the first objective; ties keep the order of completion."""
-        sign = -1.0 if self.info.objectives[self.first_objective] == "max" else 1.0
-        return sorted(self.scores, key=lambda trial_id: sign * self.scores[trial_id])
+        """Trial ids of complete trials, best first, as `preference` orders them."""
+        return sorted(self.keys, key=self.keys.__getitem__)

@@ -16,7 +16,9 @@ import pandas as pd  # type: ignore[import-untyped]
 from PIL import Image
 
 from subband.data import FileSource, decode_image
-from subband.errors import DataError, ModelError
+from subband.data.images import to_picture
+from subband.data.reading import PLAIN, ReadingRule
+from subband.errors import DataError, ModelError, ParamsError
 
 DEFAULT_LOADER = "subband.load"
 
@@ -52,7 +54,7 @@ class PlatformModel:
     """What ``mlflow.pyfunc.load_model`` gives.
 
     Args:
-        model: its ``predict(images)`` takes a list of H x W x 3 uint8 arrays or PIL images. What it gives depends on the model's
+        model: its ``predict(images)`` takes a list of PIL images. What it gives depends on the model's
             ``task``; without one it is a detector, which gives an object with ``scores`` (N), ``decisions`` (N, true for a defect)
             and ``maps`` (N x H x W).
     """
@@ -64,9 +66,10 @@ class PlatformModel:
         """Answer for images.
 
         Args:
-            model_input: a uint8 array N x H x W x 3 (or one H x W x 3), a list of such images or PIL images, or a
-                pandas DataFrame (or Series) whose one column holds paths of image files or their encoded bytes. To a video
-                predictor these are the frames of one sequence.
+            model_input: an array N x H x W x C (or one H x W x C or H x W) of uint8, uint16, bool, or float in 0..1, with C of 1
+                (grey), 3 (RGB) or 4 (RGB and alpha); a list of such images, PIL images of any mode, paths of image files or their
+                encoded bytes; or a pandas DataFrame (or Series) with one column of such. To a video predictor these are the frames
+                of one sequence.
             params: ``{"maps": True}`` adds a detector's column ``map`` with one float32 H x W anomaly map a row, and an object
                 detector's column ``masks``.
 
@@ -78,7 +81,7 @@ class PlatformModel:
         Raises:
             ModelError: the input has another form, or an image cannot be read; the message names it.
         """
-        images = as_images(model_input)
+        images = as_images(model_input, getattr(self.model, "reading", PLAIN))
         columns = _COLUMNS.get(getattr(self.model, "task", ""), _of_detector)
         return pd.DataFrame(columns(self.model, images, bool((params or {}).get("maps"))))
 
@@ -122,40 +125,42 @@ _COLUMNS: Mapping[str, Callable[[Any, list[Any], bool], dict[str, Any]]] = {
 }
 
 
-def as_images(model_input: Any) -> list[Any]:
-    """The images of any input that :meth:`PlatformModel.predict` takes, as arrays or PIL images."""
+def as_images(model_input: Any, rule: ReadingRule = PLAIN) -> list[Any]:
+    """The images of any input that :meth:`PlatformModel.predict` takes, as PIL images in RGB."""
     if isinstance(model_input, pd.DataFrame):
         if model_input.shape[1] != 1:
             names = ", ".join(map(str, model_input.columns))
             raise ModelError(f"the table must have one column, of image paths or bytes; it has {names or 'none'}")
-        return [_open(value) for value in model_input.iloc[:, 0]]
+        return [_open(value, rule) for value in model_input.iloc[:, 0]]
     if isinstance(model_input, pd.Series):
-        return [_open(value) for value in model_input]
+        return [_open(value, rule) for value in model_input]
     if isinstance(model_input, np.ndarray):
-        images = model_input[None] if model_input.ndim == 3 else model_input
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        single = model_input.ndim == 2 or (model_input.ndim == 3 and model_input.shape[2] <= 4)
+        if not single and model_input.ndim != 4:
             raise ModelError(
-                f"images are uint8, N x H x W x 3 (RGB); this array is {model_input.dtype}, {model_input.shape}"
+                f"images are N x H x W x C, C of 1 (grey), 3 (RGB) or 4; this array is {model_input.dtype}, {model_input.shape}"
             )
-        return list(images)
+        return [_open(image, rule) for image in (model_input[None] if single else model_input)]
     if isinstance(model_input, Sequence) and not isinstance(model_input, (str, bytes)):
-        return [_open(value) for value in model_input]
+        return [_open(value, rule) for value in model_input]
     raise ModelError(
         f"cannot read images from a {type(model_input).__name__}; give an array, a list or a DataFrame column"
     )
 
 
-def _open(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return as_images(value)[0]
-    if isinstance(value, Image.Image):
-        return value.convert("RGB")
-    if not isinstance(value, (str, Path, bytes)):
-        raise ModelError(f"cannot read an image from a {type(value).__name__}; give a path, encoded bytes or an array")
-    try:
-        # The dataset's own decoding, so that a file scores here as it scored in the sweep (16-bit, palette, alpha, ...).
-        return (
-            decode_image(value, f"{len(value)} bytes") if isinstance(value, bytes) else FileSource(Path(value)).open()
+def _open(value: Any, rule: ReadingRule) -> Image.Image:
+    """The dataset's own decoding, so that an image scores here as its file scored in the sweep."""
+    if not isinstance(value, (str, Path, bytes, np.ndarray, Image.Image)):
+        raise ModelError(
+            f"cannot read an image from a {type(value).__name__}; give a path, encoded bytes, an array or a PIL image"
         )
-    except DataError as error:
+    try:
+        if isinstance(value, (str, Path)):
+            return FileSource(Path(value), rule).open()
+        return (
+            decode_image(value, f"{len(value)} bytes", rule=rule)
+            if isinstance(value, bytes)
+            else to_picture(value, rule)
+        )
+    except (DataError, ParamsError) as error:
         raise ModelError(f"cannot read an image: {error}") from error

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from subband.errors import TrackingError
-from subband.tracking.connection import answering, connect
+from subband.tracking.connection import answering, connect, restore_command
 from subband.tracking.naming import flat_params, legal_key, legal_tags
 from subband.tracking.sweep_file import DatasetInfo
 from subband.tracking.uri import TrackingTarget, resolve_tracking
@@ -203,6 +203,6 @@ def _experiment(client: Any, name: str, target: TrackingTarget) -> str:
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"experiment {name!r} was deleted in MLflow; give another --experiment, "
-            f"or restore it: mlflow experiments restore --experiment-id {found.experiment_id}"
+            f"or restore it: {restore_command(target.uri, found.experiment_id)}"
         )
     return str(found.experiment_id)

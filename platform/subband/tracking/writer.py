@@ -22,6 +22,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException
 
 from subband.errors import TrackingError
+from subband.tracking.connection import restore_command
 from subband.tracking.naming import flat_params, legal_tags, shortened, trial_metrics, trial_name
 from subband.tracking.progress import Progress
 from subband.tracking.registry import Registered, register_with
@@ -184,7 +185,7 @@ class SweepWriter:
         if found.lifecycle_stage != "active":
             raise TrackingError(
                 f"experiment {name!r} was deleted in MLflow; give another name, "
-                f"or restore it: mlflow experiments restore --experiment-id {found.experiment_id}"
+                f"or restore it: {restore_command(self.client.tracking_uri, found.experiment_id)}"
             )
         return str(found.experiment_id)
 

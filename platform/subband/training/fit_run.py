@@ -15,20 +15,31 @@ from pydantic import BaseModel
 from subband.tuning import cluster  # isort: skip  # first: it settles what Ray reads when it is imported
 
 from subband.analysis.running import Analysis
-from subband.data import Category, Dataset, Split, fingerprint_dataset
+from subband.data import Category, Dataset, Split, fingerprint_dataset, is_embedded
+from subband.data.checks import data_decisions
+from subband.data.similar import describe_groups
 from subband.errors import SubbandError
 from subband.evaluation import CategoryBench
 from subband.home import home
 from subband.methods import StagedMethod, make_params, staged_method
+from subband.methods.weights_rule import settled_for_job, weights_record
 from subband.stages import Store
-from subband.tracking import DatasetInfo, ReportFile, TrackingTarget, log_report, register_champion, resolve_tracking
+from subband.tracking import (
+    DatasetInfo,
+    ReportFile,
+    TrackingTarget,
+    log_report,
+    register_champion,
+    registry_name,
+    resolve_tracking,
+)
 from subband.training.fit import share_pictures
 from subband.training.fit_settings import FitSettings
 from subband.training.group import worker_share
 from subband.tuning.champion import ChampionReport, Winner, build_champion, champion_split
 from subband.tuning.finish import whole_uri
 
-SMOKE_PARAMS = {"backbone": "resnet18", "image_size": 64}
+SMOKE_PARAMS = {"image_size": 64}
 Say = Callable[[str], None]
 
 
@@ -99,16 +110,20 @@ def make_fit_plan(name: str, values: Mapping[str, Any], settings: FitSettings) -
     if settings.smoke:
         given = {key: value for key, value in SMOKE_PARAMS.items() if key in method.params_type.model_fields} | given
         decisions.append(("smoke", "on", "few small pictures: checks the path, says nothing about quality"))
-    if "weights" in method.params_type.model_fields and "weights" not in given and dataset.uri.startswith("synthetic:"):
-        given["weights"] = "random:0"
-        decisions.append(
-            ("weights", "random:0", "the embedded demo needs no download; give --weights pretrained for real use")
-        )
+    given, decision = settled_for_job(method, given, embedded=is_embedded(dataset.uri), smoke=settings.smoke)
+    if decision is not None:
+        decisions.append(decision)
     params = make_params(method, given)
+    decisions += data_decisions(dataset, settings.check)
     names = dataset.categories if settings.category is None else (settings.category,)
     categories = tuple(dataset.category(each) for each in names)
     for category in categories:
-        champion_split(category)
+        groups = champion_split(category).fit_groups
+        if together := describe_groups(groups):
+            what = f"{category.name}: copies"
+            decisions.append(
+                (what, f"{len(set(groups))} distinct images", f"{together}; left-out scores leave them out together")
+            )
         method.chain(params, len(category.train), len(category.test or category.train))
     run = settings.name or f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     folder = (settings.out or home() / "fits" / run).expanduser().absolute()
@@ -200,11 +215,13 @@ def _fit(
             category=category,
             reported=None,
             fpr=plan.settings.fpr,
+            pixel_fpr=plan.settings.pixel_fpr,
             about={
                 "dataset": plan.dataset.name,
                 "data": plan.dataset.uri,
                 "selection": "none: these params were given",
                 "fit": plan.name,
+                **weights_record(plan.decisions),
             },
         ),
         store,
@@ -214,7 +231,7 @@ def _fit(
     seconds = time.perf_counter() - started
     say(f"{category.name}: fitted, saved and checked in {seconds:.1f} s")
     result.detectors.append(found)
-    report.table(f"scores-{category.name}", found.scores)
+    report.table(f"scores-{registry_name(category.name)}", found.scores)
     metrics: Mapping[str, float] = {}
     if category.test:
         evaluation = CategoryBench(category, "test", 0, store).evaluate(plan.method, plan.params)
@@ -271,7 +288,7 @@ def _track(plan: FitPlan, result: FitResult) -> None:
     except SubbandError as error:
         result.problems.append(f"{error}; log it later: python -m subband.tracking push {plan.folder / 'report'}")
     for found in result.detectors if plan.settings.register_model else ():
-        prefix = "smoke-" if plan.settings.smoke else ""
+        prefix = ["smoke"] if plan.settings.smoke else []
         tags = {
             "method": plan.method.name,
             "dataset": plan.dataset.name,
@@ -281,7 +298,7 @@ def _track(plan: FitPlan, result: FitResult) -> None:
             "parity": f"{found.parity:.2e}",
             "threshold": f"{found.threshold:.6g}",
         }
-        model = f"{prefix}{plan.method.name}-{plan.dataset.name}-{found.category}"
+        model = registry_name(*prefix, plan.method.name, plan.dataset.name, found.category)
         try:
             champion = register_champion(found.folder, model, tags, target=plan.target, run_id=result.run_id)
         except SubbandError as error:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from subband.analysis.settings import AnalysisSettings
+from subband.methods.pixel_tail import HIGHEST_PIXEL_FPR, PIXEL_FPR
 
 
 class FitSettings(AnalysisSettings):
@@ -24,6 +25,12 @@ class FitSettings(AnalysisSettings):
     )
     max_failures: int = Field(2, ge=0, description="How often workers that died are started again.")
     fpr: float = Field(0.05, gt=0, lt=1, description="Share of good pictures that may be called defective.")
+    pixel_fpr: float = Field(
+        PIXEL_FPR,
+        gt=0,
+        le=HIGHEST_PIXEL_FPR,
+        description="Share of the pixels of good images that the model may call defective, for masks and defective areas.",
+    )
     experiment: str | None = Field(None, description="MLflow experiment; by default METHOD/DATASET.")
     register_model: bool = Field(
         False, description="Register each detector in MLflow as the champion of its category, so that it is served."

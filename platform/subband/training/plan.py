@@ -11,7 +11,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from subband.data import Dataset, TaskData, fingerprint, open_dataset
+from subband.data import Dataset, TaskData, fingerprint, is_embedded, open_dataset
+from subband.data.checks import data_decisions
 from subband.errors import ParamsError, unknown_name
 from subband.home import home
 from subband.methods import (
@@ -20,9 +21,9 @@ from subband.methods import (
     TrainingSet,
     make_params,
     settled_params,
-    starts_pretrained,
     trained_method,
 )
+from subband.methods.weights_rule import settled_for_job
 from subband.named_folders import named_folder, read_settings, write_settings
 from subband.training.checkpoint import CHANGEABLE, DESCRIPTION, read_description
 from subband.training.order import check_division
@@ -32,6 +33,7 @@ RUN_NAME, RESULTS, LOCK_NAME = "train", "report/results.json", "training.lock"
 
 _GIVEN_ANEW = {
     "resume",
+    "check",
     "workers",
     "device",
     "cpus_per_worker",
@@ -104,17 +106,14 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
         decisions.append(("recipe", " under ".join(recipes), words))
     if Path(weights := str(given.get("weights", ""))).is_file():
         given["weights"] = str(Path(weights).absolute())  # the training may be resumed from another folder
-    if starts_pretrained(method) and "weights" not in given:
-        if dataset.uri.startswith("synthetic"):
-            given["weights"] = "random:0"
-            why = "the embedded demo needs no download: give --weights pretrained for real use"
-        else:
-            why = "the default for real data; --weights random:SEED or a path works without a network"
-        decisions.append(("weights", given.get("weights", "pretrained"), why))
+    given, decision = settled_for_job(method, given, embedded=is_embedded(dataset.uri))
+    if decision is not None:
+        decisions.append(decision)
     params: TrainingParams = settled_params(method, make_params(method, given), dataset)
     if resumed:
         _refuse_other_params(folder, params)
         _refuse_what_is_done(folder, params)
+    decisions += data_decisions(dataset, settings.check)
     examples = method.examples(params, dataset)
     check_division(len(examples.train), params, settings.workers)
     sizes = {"training": examples.train, "validation": examples.validation, **examples.tests}

@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from subband import __version__
+from subband.data.reading import PLAIN, ReadingRule
 from subband.errors import ModelError
 from subband.methods import Deployable, Draw, Examples, TrainedMethod, TrainingParams, TrainingSet, load
 from subband.training.loop import best_epoch
@@ -77,6 +78,7 @@ def finished(
     history: list[dict[str, float]],
     examples: TrainingSet,
     about: Mapping[str, Any],
+    reading: ReadingRule = PLAIN,
 ) -> Deployable:
     """The deployable model of a training, with what its readers must know.
 
@@ -87,10 +89,11 @@ def finished(
         history: metrics of every epoch.
         examples: of the training.
         about: where it comes from.
+        reading: how its images were read.
     """
     best = best_epoch(history, method.chosen_by)
     assert best is not None
-    return method.finish(
+    model = method.finish(
         params,
         network.eval(),
         {
@@ -105,3 +108,5 @@ def finished(
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         },
     ).eval()
+    model.reading = reading
+    return model

@@ -17,13 +17,16 @@ from subband.tuning import cluster  # isort: skip  # first: it settles what Ray 
 from matplotlib.figure import Figure
 from ray import train
 
+from subband.data.ruled import reading_of
 from subband.errors import TrackingError
 from subband.home import home
+from subband.methods.weights_rule import weights_record
 from subband.tracking import (
     DatasetInfo,
     LiveReport,
     ReportFile,
     register_champion,
+    registry_name,
     resolve_tracking,
 )
 from subband.tracking.sweep_file import write_atomically
@@ -112,7 +115,7 @@ def run_training(
             result.problems.append(live.problem)
     if settings.register_model and result.model is not None:
         # What checks the path must never be served in the place of a real model.
-        name = f"{'smoke-' if settings.smoke else ''}{plan.method.name}-{plan.dataset.name}"
+        name = registry_name(*(["smoke"] if settings.smoke else []), plan.method.name, plan.dataset.name)
         try:
             champion = register_champion(result.model, name, _tags(plan, result), target=target, run_id=live.run_id)
             result.registered = f"{champion.name} version {champion.version}"
@@ -209,8 +212,11 @@ def _finish(plan: TrainPlan, result: TrainResult, checkpoint: Path) -> None:
         "data": plan.dataset.uri,
         "training": plan.folder.name,
         "training_fingerprint": plan.digest,
+        **weights_record(plan.decisions),
     }
-    detector = finished(plan.method, plan.params, network, result.history, plan.examples, about)
+    detector = finished(
+        plan.method, plan.params, network, result.history, plan.examples, about, reading_of(plan.dataset)
+    )
     result.parity, _ = save_proven(detector, plan.examples.validation, plan.folder / MODEL)
     result.model = plan.folder / MODEL
 

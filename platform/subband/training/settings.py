@@ -13,6 +13,11 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str | None = Field(None, description="Dataset URI; by default the method's embedded data.")
+    check: Literal["headers", "full"] = Field(
+        "headers",
+        description="What is checked before the start. headers: every file's header and content digest. full: every image is "
+        "decoded too, so that none can fail hours later.",
+    )
     recipe: str | None = Field(None, description="A named preset of params; params given beside it win.")
     workers: int = Field(1, ge=1, description="Ray Train workers that share every batch.")
     device: Literal["auto", "gpu", "cpu"] = Field(

@@ -22,6 +22,7 @@ from rich.table import Table
 from subband.analysis.running import Analysis
 from subband.analysis.settings import AnalysisSettings
 from subband.data import fingerprint_dataset
+from subband.data.checks import data_decisions
 from subband.errors import SubbandError
 from subband.home import home
 from subband.tracking import DatasetInfo, ReportFile, log_report, resolve_tracking, ui_command
@@ -103,6 +104,9 @@ def _run(name: str, settings: Settings, run: Callable[[Analysis, Settings], None
     say_once = functools.lru_cache(maxsize=None)(say)
     with Analysis(folder, spread, say) as analysis:
         console.print(f"[bold]{escape(run_name)}[/]: {escape(dataset.name)} ({escape(', '.join(dataset.categories))})")
+        for _, note, reason in data_decisions(dataset, settings.check):
+            console.print(f"  {note} ({reason})", style="dim", markup=False)
+            analysis.note(note)
         run(analysis, settings)
         found = analysis.findings
         report = ReportFile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class TrialEnds(tune.Callback):
         base: the params that do not vary.
         searched: names of the params that vary.
         hand_on: called with each record after it is safe in the ledger.
+        places: of each trial in the order of proposal of the whole sweep, for the trials in the order in which Tune makes them.
 
     Attributes:
         statuses: of every ended trial, in order.
@@ -42,12 +43,14 @@ class TrialEnds(tune.Callback):
         base: dict[str, Any],
         searched: tuple[str, ...],
         hand_on: Callable[[TrialRecord], None],
+        places: Sequence[int] = (),
     ) -> None:
         self._folder = folder
         self._number = first_number
         self._base = base
         self._searched = searched
         self._hand_on = hand_on
+        self._places = places
         self._ended: set[str] = set()
         self._unwritten: list[TrialRecord] = []
         self.statuses: list[str] = []
@@ -60,23 +63,25 @@ class TrialEnds(tune.Callback):
         """Called by Tune when a trial has finished or was stopped early."""
         result = trial.last_result or {}
         if result.get("failure") is not None:
-            self._end(trial, status="failed", error=result["failure"])
+            self._end(trial, trials, status="failed", error=result["failure"])
         elif "record" in result:
-            self._end(trial, status="complete" if result["complete"] else "stopped", **_plain(result["record"]))
+            self._end(trial, trials, status="complete" if result["complete"] else "stopped", **_plain(result["record"]))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial raised something that nobody expected, or its worker died."""
         error = Path(trial.error_file).read_text().strip() if trial.error_file else "the worker died"
-        self._end(trial, status="failed", error=error[-2000:])
+        self._end(trial, trials, status="failed", error=error[-2000:])
 
-    def _end(self, trial: Trial, **fields: Any) -> None:
+    def _end(self, trial: Trial, trials: list[Trial], **fields: Any) -> None:
         if trial.trial_id in self._ended:
             return  # Tune may announce the last trial of a sweep twice
         self._ended.add(trial.trial_id)
+        place = trials.index(trial)  # Tune appends each trial as it is proposed
         params = fields.pop("params", None) or {**self._base, **trial.config.get("point", {})}
         record = TrialRecord(
             trial_id=f"{self._folder.name}-{self._number:05d}",
             number=self._number,
+            proposed=self._places[place] if place < len(self._places) else None,
             params=params,
             searched=self._searched,
             **fields,

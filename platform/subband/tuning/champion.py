@@ -14,9 +14,12 @@ from matplotlib.figure import Figure
 
 from subband import __version__
 from subband.data import Category, Sample, Split, fingerprint, load_images, load_masks
+from subband.data.ruled import rule_of
+from subband.data.similar import group_by_content
 from subband.errors import DataError, ModelError
 from subband.evaluation import split_runner
 from subband.methods import Calibration, Detector, StagedMethod, load
+from subband.methods.pixel_tail import PIXEL_FPR
 from subband.metrics import f1_max
 from subband.report import gallery, roc_and_pro_curves
 from subband.stages import Store
@@ -63,6 +66,7 @@ class Winner:
         reported: indices of the test samples whose labels may be reported on; None for all.
         fpr: share of good pictures that may be called defective.
         about: what a reader must know, saved with the detector.
+        pixel_fpr: share of the pixels of good images that may be called defective.
     """
 
     method: StagedMethod
@@ -71,6 +75,7 @@ class Winner:
     reported: tuple[int, ...] | None
     fpr: float
     about: dict[str, Any]
+    pixel_fpr: float = PIXEL_FPR
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def champion_split(category: Category) -> Split:
     It is the split of a sweep under selection=test or holdout: that one's stages are found in the store.
 
     Raises:
-        DataError: training pictures are defective, as those are that a segmenter learns from.
+        DataError: training pictures are defective, as those are that a segmenter learns from, or all belong together.
     """
     if defective := [sample.name for sample in category.train if sample.label]:
         raise DataError(
@@ -117,9 +122,16 @@ def champion_split(category: Category) -> Split:
             "they are examples for segmentation, with masks, and a method without training takes all that it is fitted to for "
             "good. Use data with good training pictures (mvtec:PATH, visa:PATH, synthetic:), or train a segmenter on these"
         )
+    groups = group_by_content(category.train)
+    if len(groups) > 1 and len(set(groups)) == 1:
+        raise DataError(
+            f"{category.name}: all {len(groups)} good training images belong together (copies, near copies or one group), so no "
+            "threshold can be found: each would be judged by a fit that has seen it; add images of other pieces"
+        )
     samples = category.test or category.train
     fit, query = (tuple(s.image for s in part) for part in (category.train, samples))
-    return Split(fit, query, tuple(s.name for s in category.train), tuple(s.name for s in samples))
+    fit_names, query_names = (tuple(sample.name for sample in part) for part in (category.train, samples))
+    return Split(fit, query, fit_names, query_names, groups)
 
 
 def build_champion(winner: Winner, store: Store, folder: Path, figures_folder: Path | None = None) -> ChampionReport:
@@ -151,7 +163,9 @@ def build_champion(winner: Winner, store: Store, folder: Path, figures_folder: P
     reported = scored.reported
     best_f1 = float(f1_max(scored.labels[reported], scored.scores[reported])[1]) if scored.has_both_labels else None
     detector = fitted.detector
-    detector.calibration = Calibration.at_fpr(fitted.good_scores.tolist(), winner.fpr, best_f1, fitted.estimate)
+    detector.reading = rule_of(sample.image for sample in category.train)
+    chosen = Calibration.at_fpr(fitted.threshold_scores.tolist(), winner.fpr, best_f1, fitted.estimate)
+    detector.calibration = chosen.with_pixels(fitted.pixel_tail, winner.pixel_fpr)
     detector.about = {
         **detector.about,
         **winner.about,

@@ -15,16 +15,18 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from subband.data import open_dataset, split_category
 from subband.errors import SubbandError
 from subband.methods import make_params, staged_method
+from subband.methods.weights_rule import weights_record
 from subband.metrics import COSTS
 from subband.report import importance, parallel_coordinates, pareto_front
 from subband.report.categories import champion_per_category
 from subband.report.records import Source, searched_names
 from subband.stages import Store
-from subband.tracking import SweepLog
+from subband.tracking import SweepLog, registry_name
 from subband.trials import TrialRecord
 from subband.tuning.champion import ChampionReport, Winner, build_champion
 from subband.tuning.plan import SweepPlan
 from subband.tuning.result import SweepResult
+from subband.tuning.settings import SweepSettings
 from subband.tuning.trainable import TrialPlan
 from subband.tuning.trained_champion import trained_champion
 
@@ -48,11 +50,10 @@ def finish(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog, say: C
         for title, path in report.figures.items():
             sweep_log.log_figure(title, path)
         if report.scores:
-            sweep_log.log_table(f"scores-{name}", report.scores)
+            sweep_log.log_table(f"scores-{registry_name(name)}", report.scores)
         # A smoke run must never take the place of a real champion.
-        model = f"{'smoke-' if plan.settings.smoke else ''}{plan.method.name}-{plan.dataset.name}"
-        if not plan.trained:
-            model = f"{model}-{name}"
+        parts = (*(["smoke"] if plan.settings.smoke else []), plan.method.name, plan.dataset.name)
+        model = registry_name(*parts) if plan.trained else registry_name(*parts, name)
         try:
             # A server that never answered the trials is not waited for again and again: `push` registers later.
             patience = 120.0 if sweep_log.run_id is not None else 5.0
@@ -114,13 +115,15 @@ def _champion_tasks(plan: SweepPlan, chosen: TrialRecord) -> dict[Any, str]:
     task = _champion_task.options(scheduling_strategy=affinity, num_cpus=cpus)
     trial = TrialPlan.of(plan, threads=1)
     return {
-        task.remote(trial, chosen.params, name, str(plan.folder), plan.settings.fpr): name
+        task.remote(trial, chosen.params, name, str(plan.folder), plan.settings, weights_record(plan.decisions)): name
         for name in plan.dataset.categories
     }
 
 
 @ray.remote
-def _champion_task(plan: TrialPlan, params: dict[str, Any], name: str, folder: str, fpr: float) -> ChampionReport:
+def _champion_task(
+    plan: TrialPlan, params: dict[str, Any], name: str, folder: str, settings: SweepSettings, about: dict[str, str]
+) -> ChampionReport:
     """Build one category's champion."""
     import torch
 
@@ -138,12 +141,14 @@ def _champion_task(plan: TrialPlan, params: dict[str, Any], name: str, folder: s
         params=make_params(method, params),
         category=category,
         reported=reported,
-        fpr=fpr,
+        fpr=settings.fpr,
+        pixel_fpr=settings.pixel_fpr,
         about={
             "dataset": dataset.name,
             "data": dataset.uri,
             "selection": plan.selection,
             "sweep": Path(folder).name,
+            **about,
         },
     )
     return build_champion(winner, Store(plan.store, plan.store_gb), Path(folder) / "champions" / name)
@@ -157,7 +162,7 @@ def _tags(plan: SweepPlan, chosen: TrialRecord, report: ChampionReport) -> dict[
         "dataset": plan.dataset.name,
         "data": whole_uri(plan.dataset.uri),
         "category": report.category,
-        "selection": plan.settings.selection,
+        "selection": plan.selection,
         "sweep": plan.folder.name,
         "trial": chosen.trial_id,
         "parity": f"{report.parity:.2e}",

@@ -11,14 +11,18 @@ from typing import Any
 
 import optuna
 
-from subband.data import Dataset, Selection, fingerprint, open_dataset, split_category
+from subband.data import Dataset, Selection, Truth, fingerprint, is_embedded, open_dataset, split_category
+from subband.data.checks import data_decisions
+from subband.data.similar import describe_groups
 from subband.errors import DataError, ParamsError
 from subband.home import home
-from subband.methods import Method, get_method, is_trained, make_params, starts_pretrained, trained_method
+from subband.methods import Method, get_method, is_trained, make_params, trained_method
+from subband.methods.weights_rule import AUTO, settled_for_job
 from subband.metrics import METRICS, SEGMENTATION_METRICS
 from subband.named_folders import named_folder, read_settings, write_settings
 from subband.training.plan import dataset_digest
 from subband.trials import TrialRecord
+from subband.tuning.champion import champion_split
 from subband.tuning.settings import SweepSettings, default_settings
 from subband.tuning.space import NarrowedSearch, Point, Preset, Space, product
 from subband.tuning.training_plan import (
@@ -32,7 +36,7 @@ from subband.tuning.training_plan import (
 
 LEARNT_FROM_AT_LEAST = 2
 _BRANCH_DRAWS = 64
-_GIVEN_ANEW = {"resume", "trials", "minutes", "workers", "tracking_uri", "store", "store_gb", "top"}
+_GIVEN_ANEW = {"resume", "check", "trials", "minutes", "workers", "tracking_uri", "store", "store_gb", "top"}
 """Settings that a resumed sweep may be given anew: budgets, places, what is shown."""
 
 
@@ -84,6 +88,12 @@ class SweepPlan:
         return None
 
     @property
+    def selection(self) -> Selection:
+        """Which labels choose the winner; settled, never ``auto``."""
+        assert self.settings.selection != "auto"
+        return self.settings.selection
+
+    @property
     def store_folder(self) -> Path:
         """Where stages lie on every node; absolute, because workers may have another current folder."""
         return (self.settings.store or home() / "store").expanduser().absolute()
@@ -133,9 +143,10 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         ParamsError: a param, preset, objective or combination of settings is illegal.
         DataError: the dataset cannot be used with this selection.
     """
+    settled, kept_reason = dict[str, Any](), ""
     folder, resumed = named_folder(home() / "runs", "sweep", space.method, settings.name, settings.resume)
     if resumed:
-        settings, axes = _saved(space.method, folder, settings, axes)
+        settings, axes, settled, kept_reason = _saved(space.method, folder, settings, axes)
     method = get_method(space.method)
     decisions: list[tuple[str, str, str]] = []
     axes = {name: tuple(values) for name, values in axes.items() if values}
@@ -152,24 +163,19 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         base = {"seed": settings.seed, **recipe, **base}
     else:
         refuse_training_settings(space.method, settings)
-    if starts_pretrained(method) and not {"weights"} & {*axes, *base}:
-        if dataset.uri.startswith("synthetic"):
-            base["weights"] = "random:0"
-            decisions.append(
-                (
-                    "weights",
-                    "random:0",
-                    "the embedded demo needs no download; untrained: give --weights pretrained for real use",
-                )
-            )
-        else:
-            decisions.append(
-                (
-                    "weights",
-                    "pretrained",
-                    "the default for real data; --weights random:SEED or a path works without a network",
-                )
-            )
+    preset = settings.preset if settings.preset and space.preset(settings.preset).published else None
+    base, decision = settled_for_job(
+        method,
+        {**base, **settled},
+        {name: values for name, values in axes.items() if len(values) > 1},
+        embedded=is_embedded(dataset.uri),
+        smoke=settings.smoke,
+        preset=preset or "",
+        resumed=resumed,
+    )
+    axes = {name: values for name, values in axes.items() if values != (AUTO,)}
+    if decision is not None:
+        decisions.append((*decision[:2], kept_reason) if kept_reason else decision)
     make_params(method, base)
     for name, values in axes.items():
         # In the method's own spelling (HL+LL is LL+HL), so that equal values are seen to be equal.
@@ -181,12 +187,14 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
     elif settings.preset is None and settings.search != "grid" and not searched and settings.trials > 1:
         settings = settings.model_copy(update={"trials": 1})
         decisions.append(("trials", "1", "every searched param has one value, so there is one configuration"))
+    decisions += data_decisions(dataset, settings.check)
     if trained is not None:
         settings = check_training(trained, base, axes, dataset, settings, decisions)
         racing = early_stopping(trained, base, axes, settings, decisions)
         digest, categories = dataset_digest(dataset), dataset.categories
     else:
         racing = _racing(settings, len(dataset.categories), decisions)
+        settings = _selection_settled(dataset, settings, decisions)
         digest, categories = _check_data(dataset, settings, decisions)
     plan = SweepPlan(
         settings=settings,
@@ -224,14 +232,17 @@ def save_settings(plan: SweepPlan) -> None:
         # The dataset's own URI is absolute: the sweep may be resumed from another folder.
         "settings": {**plan.settings.model_dump(mode="json"), "data": plan.dataset.uri},
         "axes": dict(plan.axes),
+        # What the rule settled stays, whether or not the hub answers when the sweep is resumed.
+        "settled": {name: plan.base[name] for name in ("backbone", "weights") if name in plan.base},
+        "weights_reason": next((reason for what, _, reason in plan.decisions if what == "weights"), ""),
     }
     write_settings(plan.folder, "sweep", content)
 
 
 def _saved(
     method: str, folder: Path, given: SweepSettings, given_axes: Mapping[str, tuple[Any, ...]]
-) -> tuple[SweepSettings, dict[str, tuple[Any, ...]]]:
-    """The resumed sweep's own settings; only budgets and places may be given anew.
+) -> tuple[SweepSettings, dict[str, tuple[Any, ...]], dict[str, Any], str]:
+    """The resumed sweep's own settings, network and weights, and why these; only budgets and places may be given anew.
 
     Raises:
         ParamsError: something else was given, which would be ignored.
@@ -249,7 +260,19 @@ def _saved(
         raise ParamsError(
             f"the sweep {folder.name} goes on with its own settings: leave out {flags}, or start a new sweep"
         )
-    return kept.model_copy(update={**changed, "resume": given.resume}), axes
+    settings = kept.model_copy(update={**changed, "resume": given.resume})
+    if "settled" in content:
+        return settings, axes, content["settled"], content.get("weights_reason", "as when the sweep began")
+    return settings, axes, _settled_before_the_rule(method, kept.data, axes), "the default when the sweep began"
+
+
+def _settled_before_the_rule(method: str, data: str, axes: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """Network and weights of a sweep from the time when both had a fixed default."""
+    published = getattr(get_method(method).params_type, "published_backbone", None)
+    if published is None:
+        return {}
+    defaults = {"backbone": published, "weights": "random:0" if is_embedded(data) else "pretrained"}
+    return {name: value for name, value in defaults.items() if name not in axes}
 
 
 def _shrunk(
@@ -287,6 +310,39 @@ def _racing(settings: SweepSettings, categories: int, decisions: list[tuple[str,
     return on
 
 
+def _selection_settled(
+    dataset: Dataset, settings: SweepSettings, decisions: list[tuple[str, str, str]]
+) -> SweepSettings:
+    """The settings with a selection in place of ``auto``: real defects choose wherever there are enough of them."""
+    if settings.selection != "auto":
+        return settings
+    reasons = {}
+    for name in dataset.categories:
+        category = dataset.category(name)
+        reason = "it has no test images"
+        if category.test:
+            reason = _undefined(split_category(category, "holdout", settings.seed)[1], settings.objective[0])
+        if not reason:
+            return settings.model_copy(update={"selection": "holdout"})
+        reasons[name] = reason
+    name, reason = next(iter(reasons.items()))
+    why = f"made-up defects choose, because real ones cannot ({name}: {reason})"
+    decisions.append(("selection", "synthetic", why))
+    return settings.model_copy(update={"selection": "synthetic"})
+
+
+def _undefined(truth: Truth, objective: str) -> str:
+    """Why an objective cannot choose among these labels; empty where it can."""
+    labels = [truth.samples[index].label for index in truth.choose]
+    if not labels:
+        return "it has fewer than 2 good or 2 defective test images"
+    if len(set(labels)) < 2:
+        return f"the images that choose are all {'good' if 0 in labels else 'defective'}"
+    if not objective.startswith("image") and all(truth.samples[i].mask is None for i in truth.choose):
+        return f"no masks, so {objective} is undefined"
+    return ""
+
+
 def _check_data(
     dataset: Dataset, settings: SweepSettings, decisions: list[tuple[str, str, str]]
 ) -> tuple[str, tuple[str, ...]]:
@@ -295,6 +351,7 @@ def _check_data(
     Returns:
         The dataset's fingerprint, and its categories with those first that can choose by the first objective.
     """
+    assert settings.selection != "auto"
     selection: Selection = settings.selection
     for name in settings.objective:
         if name in SEGMENTATION_METRICS:
@@ -308,20 +365,24 @@ def _check_data(
     for name in dataset.categories:
         category = dataset.category(name)
         split, truth = split_category(category, selection, settings.seed)
+        groups = champion_split(category).fit_groups
+        if together := describe_groups(groups):
+            decisions.append(
+                (
+                    f"{name}: copies",
+                    f"{len(set(groups))} distinct images",
+                    f"{together}; left-out scores leave them out together",
+                )
+            )
         if len(split.fit) < LEARNT_FROM_AT_LEAST:
             raise DataError(
                 f"{name}: {len(split.fit)} good training picture is left to learn from with selection={selection!r}; "
                 f"at least {LEARNT_FROM_AT_LEAST} are needed to see how good ones vary"
             )
         digests.append(fingerprint((*category.train, *category.test), include_labels=True))
-        labels = [truth.samples[index].label for index in truth.choose]
         for objective, where in undefined.items():
-            if not labels:
-                where[name] = "it has fewer than 2 good or 2 defective test pictures"
-            elif len(set(labels)) < 2:
-                where[name] = f"the pictures that choose are all {'good' if 0 in labels else 'defective'}"
-            elif not objective.startswith("image") and all(truth.samples[i].mask is None for i in truth.choose):
-                where[name] = f"no masks, so {objective} is undefined"
+            if reason := _undefined(truth, objective):
+                where[name] = reason
     for objective, where in undefined.items():
         if len(where) == len(dataset.categories):
             name, reason = next(iter(where.items()))

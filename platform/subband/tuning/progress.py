@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from subband.report.records import merit_of, short_name, value_of
+from subband.report.records import complete_with, short_name, value_of
 from subband.trials import TrialRecord
 from subband.tuning.plan import SweepPlan
 
@@ -59,10 +59,9 @@ class Progress:
         if record.status == "failed":
             self._failed += 1
             self.say(f"a trial failed: {record.error}")
-        merit = merit_of(record, self._objective)
-        best = merit_of(self._best, self._objective) if self._best else None
-        if record.status == "complete" and merit is not None and (best is None or merit > best):
-            self._best = record
+        known = [self._best] if self._best else []
+        if ranked := complete_with([*known, record], self._objective):
+            self._best = ranked[0]
         text = f"{self._failed} failed " if self._failed else ""
         if self._best is not None:
             shown = value_of(self._best, self._objective)

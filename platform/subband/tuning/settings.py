@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from subband.errors import ParamsError, unknown_name
 from subband.methods import is_trained, trained_method
+from subband.methods.pixel_tail import HIGHEST_PIXEL_FPR, PIXEL_FPR
 from subband.metrics import COSTS, METRICS, OBJECTIVES
 from subband.stages import DEFAULT_BUDGET_GB
 
@@ -23,6 +24,11 @@ class SweepSettings(BaseModel):
     data: str = Field(
         "synthetic:",
         description="Dataset URI: synthetic:, mvtec:PATH, visa:PATH; add ?categories=a,b for some categories only.",
+    )
+    check: Literal["headers", "full"] = Field(
+        "headers",
+        description="What is checked before the start. headers: every file's header and content digest. full: every image is "
+        "decoded too, so that none can fail hours later.",
     )
     preset: str | None = Field(None, description="An exact published grid instead of a search; see the list below.")
     search: Search = Field(
@@ -42,11 +48,11 @@ class SweepSettings(BaseModel):
         f"Metrics: {', '.join(METRICS)}. Costs: {'; '.join(f'{name}: {OBJECTIVES[name].meaning}' for name in COSTS)}. While "
         "several workers run, latency_ms and fps are noisy: give --workers 1 to quote them.",
     )
-    selection: Literal["test", "holdout", "synthetic"] = Field(
-        "holdout",
-        description="Which labels choose the winner. holdout: half of the labelled test pictures choose, the other half report. "
-        "synthetic: made-up defects on good pictures choose, no real defect is needed. test: the test labels choose and report, as "
-        "papers do (optimistic).",
+    selection: Literal["auto", "test", "holdout", "synthetic"] = Field(
+        "auto",
+        description="Which labels choose the winner. holdout: half of the labelled test images choose, the other half report. "
+        "synthetic: made-up defects on good images choose, no real defect is needed. test: the test labels choose and report, as "
+        "papers do (optimistic). auto: holdout where enough defects are labelled, else synthetic.",
     )
     racing: Literal["auto", "on", "off"] = Field(
         "auto",
@@ -54,6 +60,12 @@ class SweepSettings(BaseModel):
         "for searches with one objective over four or more of them; exact grids are always finished.",
     )
     fpr: float = Field(0.05, gt=0, lt=1, description="Share of good pictures that the champion may call defective.")
+    pixel_fpr: float = Field(
+        PIXEL_FPR,
+        gt=0,
+        le=HIGHEST_PIXEL_FPR,
+        description="Share of the pixels of good images that the champion may call defective, for masks and defective areas.",
+    )
     seed: int = Field(0, ge=0, description="Seed of the search, of the splits and of trainings.")
     workers: int | None = Field(
         None,

@@ -27,11 +27,14 @@ class Preset:
         about: source, size and cost in one or two lines, shown by ``--help``.
         rounds: each gives the points of one round.
         base: base values that the preset needs, below what the user gives.
+        published: whether its figures stand beside published ones, or its points name networks: it keeps its network, and ends
+            with an error where the published weights cannot be had.
     """
 
     about: str
     rounds: tuple[Round, ...]
     base: Mapping[str, Any] = field(default_factory=dict)
+    published: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,9 @@ def product(**axes: Sequence[Any]) -> list[Point]:
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-def grid(about: str, base: Mapping[str, Any] | None = None, **axes: Sequence[Any]) -> Preset:
+def grid(about: str, base: Mapping[str, Any] | None = None, published: bool = False, **axes: Sequence[Any]) -> Preset:
     """A one-round preset: every combination of the axes, the last varying fastest."""
-    return Preset(about, (lambda records, objective: product(**axes),), base or {})
+    return Preset(about, (lambda records, objective: product(**axes),), base or {}, published)
 
 
 class NarrowedTrial:

@@ -59,7 +59,7 @@ def _ranking(console: Console, result: SweepResult) -> Table:
     return ranking_table(
         result.records,
         settings.objective,
-        settings.selection,
+        result.plan.selection,
         top=settings.top,
         chosen=result.chosen,
         compact=console.width < 110,

@@ -71,7 +71,8 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
             _run_trials(plan, result, hand_on)
         except KeyboardInterrupt:
             result.interrupted = True
-        ranked = complete_with(result.records, plan.settings.objective[0])
+        first, *others = plan.settings.objective
+        ranked = complete_with(result.records, first, then=others)
         result.chosen = ranked[0] if ranked else None
         if len(plan.settings.objective) > 1:
             result.front = non_dominated(result.records, plan.settings.objective)
@@ -93,7 +94,9 @@ def _run_trials(plan: SweepPlan, result: SweepResult, hand_on: Callable[[TrialRe
         left = plan.settings.trials - sum(record.status != "failed" for record in result.records)
         if left > 0:
             points = first_points(plan, left) if plan.settings.search == "pbt" else None
-            search = Round(points, left, plan.searched, until)
+            # What an earlier part of the sweep proposed comes first, whether or not it ended.
+            begun = max((1 + _place(record) for record in result.records), default=0)
+            search = Round(points, left, plan.searched, until, tuple(range(begun, begun + left)))
             run_round(plan, search, result.records, hand_on)
         return
     before: list[Point] = []
@@ -103,11 +106,21 @@ def _run_trials(plan: SweepPlan, result: SweepResult, hand_on: Callable[[TrialRe
         if number and not complete_with(earlier, plan.settings.objective[0]):
             return  # nothing to follow
         points = plan.points(number, earlier)
+        first = len(before)
         before += points
         finished = [record.params for record in result.records if record.status != "failed"]
-        todo = [point for point in points if not any(_same(point, params) for params in finished)]
-        if todo and (until is None or time.time() < until):
-            run_round(plan, Round(todo, len(todo), _varied(points), until), result.records, hand_on)
+        places = {
+            place: point
+            for place, point in enumerate(points, first)
+            if not any(_same(point, params) for params in finished)
+        }
+        if places and (until is None or time.time() < until):
+            todo = list(places.values())
+            run_round(plan, Round(todo, len(todo), _varied(points), until, tuple(places)), result.records, hand_on)
+
+
+def _place(record: TrialRecord) -> int:
+    return record.number if record.proposed is None else record.proposed
 
 
 def _work(plan: SweepPlan) -> tuple[str, str, str]:
@@ -150,7 +163,7 @@ def _info(plan: SweepPlan, decisions: Sequence[tuple[str, str, str]]) -> SweepIn
         experiment=settings.experiment or f"{plan.method.name}/{plan.dataset.name}",
         run_name=plan.folder.name,
         method=plan.method.name,
-        selection=settings.selection,
+        selection=plan.selection,
         objectives={name: direction_of(name) for name in settings.objective},
         seed=settings.seed,
         weights=str(plan.base.get("weights", "default")),

@@ -64,7 +64,7 @@ class TrialPlan:
             base=plan.base,
             data=plan.dataset.uri,
             categories=plan.categories,
-            selection=plan.settings.selection,
+            selection=plan.selection,
             seed=plan.settings.seed,
             store=plan.store_folder,
             store_gb=plan.settings.store_gb,

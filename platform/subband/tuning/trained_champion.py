@@ -65,7 +65,7 @@ def drop_other_models(folder: Path, records: Sequence[TrialRecord], objectives: 
         records: of every trial so far.
         objectives: the ranking one first.
     """
-    best = complete_with(records, objectives[0])[:1]
+    best = complete_with(records, objectives[0], then=objectives[1:])[:1]
     front = non_dominated(records, objectives) if len(objectives) > 1 else []
     kept = {record.model for record in (*best, *front)}
     for record in records:

@@ -100,7 +100,7 @@ def check_training(
     decisions.append(
         ("examples", ", ".join(f"{len(part)} {name}" for name, part in sizes.items()), notes or dataset.uri)
     )
-    if settings.selection not in ("holdout", selection):
+    if settings.selection not in ("auto", "holdout", selection):
         raise ParamsError(
             f"--selection {settings.selection}: the params of {method.name} say which pictures choose ({notes}); "
             "leave --selection out"

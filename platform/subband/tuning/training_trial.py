@@ -6,7 +6,8 @@ import json
 import math
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ import numpy as np
 from ray import tune
 
 from subband.data import Selection, open_dataset
+from subband.data.ruled import reading_of
 from subband.errors import ParamsError, SubbandError, unknown_name
 from subband.evaluation import mean_metrics
 from subband.methods import Deployable, TrainingParams, make_params, settled_params, trained_method
+from subband.methods.weights_rule import weights_record
 from subband.metrics import COSTS, direction_of
 from subband.training.loop import PROGRESS, best_epoch
 from subband.training.proof import finished, save_proven
@@ -46,6 +49,7 @@ class TrainingTrialPlan:
         gpu: whether each has one.
         beside: trials that run at a time, which costs are measured beside.
         population: whether trials take over each other's weights; then one that diverged waits for better ones.
+        about: kept in every saved model: where its first weights come from, and why.
     """
 
     method: str
@@ -59,6 +63,7 @@ class TrainingTrialPlan:
     gpu: bool = False
     beside: int = 1
     population: bool = False
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: SweepPlan, threads: int, gpu: bool, beside: int) -> TrainingTrialPlan:
@@ -67,7 +72,7 @@ class TrainingTrialPlan:
             method=plan.method.name,
             base=plan.base,
             data=plan.dataset.uri,
-            selection=plan.settings.selection,
+            selection=plan.selection,
             objectives=plan.settings.objective,
             folder=plan.folder.absolute(),
             workers=plan.settings.workers_per_trial,
@@ -75,6 +80,7 @@ class TrainingTrialPlan:
             gpu=gpu,
             beside=beside,
             population=plan.settings.search == "pbt",
+            about=weights_record(plan.decisions),
         )
 
 
@@ -243,8 +249,11 @@ class TrainingTrial(tune.Trainable):
             "data": self._plan.data,
             "selection": self._plan.selection,
             "sweep": self._plan.folder.name,
+            **self._plan.about,
         }
-        detector = finished(self._method, job.params, network, self._history, job.examples, about)
+        detector = finished(
+            self._method, job.params, network, self._history, job.examples, about, reading_of(self._dataset)
+        )
         _, answers = save_proven(detector, job.examples.validation, folder / MODEL)
         np.save(folder / ANSWERS, answers)
         (folder / HISTORY).write_text(json.dumps(self._history), encoding="utf-8")

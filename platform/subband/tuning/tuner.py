@@ -33,12 +33,14 @@ class Round:
         count: how many there are, or how many the search proposes.
         searched: names of the params that vary.
         until: when the time budget ends, in seconds since the epoch.
+        places: of each trial in the order of proposal of the whole sweep.
     """
 
     points: list[Point] | None
     count: int
     searched: tuple[str, ...]
     until: float | None = None
+    places: tuple[int, ...] = ()
 
 
 def run_round(
@@ -57,7 +59,7 @@ def run_round(
     """
     settings = plan.settings
     how = _training_options(plan, trials) if plan.trained else _stage_options(plan, trials)
-    callback = TrialEnds(plan.folder, len(records), plan.base, trials.searched, hand_on)
+    callback = TrialEnds(plan.folder, len(records), plan.base, trials.searched, hand_on, trials.places)
     stoppers: list[Any] = [StopWhenHopeless(callback)]
     if trials.until is not None:
         stoppers.append(Deadline(trials.until, how.at_a_time))
