@@ -34,7 +34,7 @@ def features_stage(name: str, levels: Sequence[str] | None = None) -> Stage:
 
     Args:
         name: of the stage.
-        levels: names under which only the two levels of memory banks are kept; by default every tap is, under its own name.
+        levels: names under which only the one or two levels of memory banks are kept; by default every tap is, under its own name.
 
     Returns:
         A stage that gives ``fit.LAYER`` and ``query.LAYER``, float32 (n, C, h, w), for every kept layer.
@@ -44,13 +44,12 @@ def features_stage(name: str, levels: Sequence[str] | None = None) -> Stage:
     def compute(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
         # Ray shows a worker only the GPU share that its trial was given; TF32 would round features to 1e-3.
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        backbone = built_backbone(params.backbone, params.weights, params.normalisation).to(device)
-        taps = backbone.spec.taps
-        kept = (
-            {tap.name: i for i, tap in enumerate(taps)}
-            if levels is None
-            else dict(zip(levels, backbone.spec.bank, strict=True))
-        )
+        backbone = built_backbone(params.backbone, params.weights, params.normalisation, params.blocks).to(device)
+        if levels is None:
+            kept = {tap.name: i for i, tap in enumerate(backbone.spec.taps)}
+        else:  # two levels that are the same map are kept once, under the first name
+            places = dict.fromkeys(backbone.spec.bank or ())
+            kept = dict(zip(levels, places, strict=False))
         images = upstream()
         for role in ROLES:
             for chunk in images.batches(role):
@@ -63,7 +62,7 @@ def features_stage(name: str, levels: Sequence[str] | None = None) -> Stage:
     return Stage(
         name,
         1,
-        ("backbone", "weights", "normalisation"),
+        ("backbone", "weights", "normalisation", "blocks"),
         compute,
         content=lambda params: weights_identity(params.backbone, params.weights),
         per_picture=True,

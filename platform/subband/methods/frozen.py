@@ -10,8 +10,10 @@ from subband.data import Preprocess
 from subband.errors import ParamsError
 from subband.methods.modes import FaithfulModes
 from subband.methods.weights_rule import AUTO, settled_weights
-from subband.nn.backbones import RESTORING, Normalisation, Weights, backbone_spec
+from subband.nn.backbone_specs import BackboneSpec
+from subband.nn.backbones import RESTORING, Normalisation, Weights, backbone_spec, canonical_backbone
 from subband.nn.packaged import packaged_file
+from subband.nn.timm_networks import AUTO_BLOCKS, check_blocks
 
 
 class FrozenBackboneParams(FaithfulModes):
@@ -24,7 +26,13 @@ class FrozenBackboneParams(FaithfulModes):
     backbone: str = Field(
         AUTO,
         description="Frozen network: auto (the published one, or efficientnet_lite0 where its weights cannot be had), resnet18, "
-        "resnet34, resnet50, wide_resnet50_2, efficientnet_b0..b6 or efficientnet_lite0..lite2.",
+        "resnet34, resnet50, wide_resnet50_2, efficientnet_b0..b6, efficientnet_lite0..lite2, or any of timm: timm:NAME, for "
+        "instance timm:convnext_tiny or timm:vit_small_patch14_dinov2.",
+    )
+    blocks: str = Field(
+        AUTO_BLOCKS,
+        description="Blocks of a plain ViT (timm:NAME) whose token maps are read, counted from 1 and written 6+9+12. auto: "
+        "WE-PaDiM those after one half, three quarters and all of the depth, memory banks the last; they read at most two.",
     )
     weights: Weights = Field(
         AUTO,
@@ -61,9 +69,17 @@ class FrozenBackboneParams(FaithfulModes):
     @field_validator("backbone")
     @classmethod
     def _known_backbone(cls, value: str) -> str:
-        name = value.replace("-", "_")
-        backbone_spec(name)
-        return name
+        return canonical_backbone(value)
+
+    @field_validator("blocks")
+    @classmethod
+    def _numbers_of_blocks(cls, value: str) -> str:
+        return check_blocks(value)
+
+    @model_validator(mode="after")
+    def _network_reads_images(self) -> FrozenBackboneParams:
+        self.network().check_image_size(self.image_size)
+        return self
 
     @model_validator(mode="after")
     def _weights_fit(self, info: ValidationInfo) -> FrozenBackboneParams:
@@ -78,6 +94,10 @@ class FrozenBackboneParams(FaithfulModes):
                 f"resize {self.resize} is smaller than image_size {self.image_size}: there is nothing to crop"
             )
         return self
+
+    def network(self) -> BackboneSpec:
+        """The specification of the backbone, with what is tapped."""
+        return backbone_spec(self.backbone, self.blocks)
 
     def preprocess(self) -> Preprocess:
         """How these params frame a picture."""

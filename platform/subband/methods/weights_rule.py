@@ -22,8 +22,9 @@ import timm
 import torch
 
 from subband.errors import ParamsError
-from subband.nn.backbones import BACKBONES, backbone_spec, torchvision_weights
+from subband.nn.backbones import backbone_spec, canonical_backbone, torchvision_weights
 from subband.nn.packaged import PACKAGES, packaged_file
+from subband.nn.timm_networks import TimmSpec, hub_file
 
 if TYPE_CHECKING:
     from subband.methods.base import Method
@@ -62,7 +63,7 @@ def choose_weights(
         ParamsError: ``auto`` is one of several backbones, or the choice is bound to weights that cannot be had here; the message
             names what would work.
     """
-    names = tuple(name.replace("-", "_") for name in backbones) or (AUTO,)
+    names = tuple(name if name == AUTO else canonical_backbone(name) for name in backbones) or (AUTO,)
     if AUTO in names and len(names) > 1:
         raise ParamsError(
             f"backbone=auto stands alone, not beside {', '.join(name for name in names if name != AUTO)}; name the backbones "
@@ -134,7 +135,13 @@ def settled_weights(published: str, values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _is_unknown(backbone: str) -> bool:
-    return backbone != AUTO and backbone.replace("-", "_") not in BACKBONES
+    if backbone == AUTO:
+        return False
+    try:
+        backbone_spec(canonical_backbone(backbone))
+    except ParamsError:
+        return True
+    return False
 
 
 def published_weights(backbone: str) -> tuple[bool, str]:
@@ -146,7 +153,13 @@ def published_weights(backbone: str) -> tuple[bool, str]:
     from huggingface_hub import constants, try_to_load_from_cache
 
     spec = backbone_spec(backbone)
-    if spec.tag is None:
+    if isinstance(spec, TimmSpec):
+        hub_id, file = hub_file(backbone)
+        if not hub_id:
+            return False, "timm publishes none"
+        url, files = f"{constants.ENDPOINT}/{hub_id}/resolve/main/{file}", [file, "pytorch_model.bin"]
+        cached = any(isinstance(try_to_load_from_cache(hub_id, name), str) for name in files)
+    elif spec.tag is None:
         url = torchvision_weights(backbone).url
         cached = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[1]).is_file()
     else:

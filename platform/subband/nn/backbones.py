@@ -1,4 +1,4 @@
-"""Frozen convolutional backbones and the layers that the methods tap, built on timm."""
+"""Frozen backbones and the layers that the methods tap, built on timm: those of the table, and any other by its timm name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import copy
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,101 +17,44 @@ from pydantic import AfterValidator, ValidationInfo
 from torch import Tensor, nn
 
 from subband.errors import ModelError, ParamsError, unknown_name
+from subband.nn.backbone_specs import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, BackboneSpec
 from subband.nn.packaged import packaged_file, packaged_state
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Tap:
-    """One tapped layer: its torchvision name, its channels and how much smaller than the picture its map is."""
-
-    name: str
-    channels: int
-    reduction: int
-
-    def size(self, image_size: int) -> int:
-        """Side of the map for a square picture of `image_size` pixels (each halving rounds up)."""
-        side = image_size
-        for _ in range(self.reduction.bit_length() - 1):
-            side = (side + 1) // 2
-        return side
-
-
-@dataclass(frozen=True)
-class BackboneSpec:
-    """What is built for one backbone name.
-
-    Attributes:
-        taps: tapped layers in order.
-        bank: places in `taps` of the levels that memory banks read: the end of the stride-8 stage and the last end at stride 16.
-        architecture: timm's name of the network.
-        tag: timm's tag of the published ImageNet-1k weights, or None where timm has none and torchvision's own state dict is
-            converted by position.
-        batch_norm_eps: epsilon of every batch normalisation, as published (timm's b5 and b6 differ).
-        blocks: whether the taps are ends of timm's blocks 2 to 5 (EfficientNets), or else of its stages 1 to 3 (ResNets).
-        mean, std: of the images that the network was trained on, a value per channel.
-    """
-
-    taps: tuple[Tap, ...]
-    bank: tuple[int, int]
-    architecture: str
-    tag: str | None = None
-    batch_norm_eps: float = 1e-5
-    blocks: bool = False
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-
-
-def _resnet(name: str, channels: tuple[int, int, int]) -> BackboneSpec:
-    taps = zip(("layer1", "layer2", "layer3"), channels, (4, 8, 16), strict=True)
-    return BackboneSpec(tuple(Tap(*tap) for tap in taps), (1, 2), name, tag="tv_in1k")
-
-
-def _efficientnet(name: str, channels: tuple[int, int, int, int], batch_norm_eps: float = 1e-5) -> BackboneSpec:
-    names = ("features.3", "features.4", "features.5", "features.6")
-    taps = zip(names, channels, (8, 16, 16, 32), strict=True)
-    return BackboneSpec(tuple(Tap(*tap) for tap in taps), (0, 2), name, batch_norm_eps=batch_norm_eps, blocks=True)
-
-
-def _efficientnet_lite(name: str, channels: tuple[int, int, int, int]) -> BackboneSpec:
-    """TensorFlow's EfficientNet-Lite, in timm's port: "same" padding, epsilon 1e-3, images scaled to [-1, 1]."""
-    half = (0.5, 0.5, 0.5)
-    spec = replace(_efficientnet(f"tf_{name}", channels, 1e-3), tag="in1k", mean=half, std=half)
-    return replace(spec, taps=tuple(replace(tap, name=f"blocks.{2 + i}") for i, tap in enumerate(spec.taps)))
-
-
-_SPECS = (
-    _resnet("resnet18", (64, 128, 256)),
-    _resnet("resnet34", (64, 128, 256)),
-    _resnet("resnet50", (256, 512, 1024)),
-    _resnet("wide_resnet50_2", (256, 512, 1024)),
-    _efficientnet("efficientnet_b0", (40, 80, 112, 192)),
-    _efficientnet("efficientnet_b1", (40, 80, 112, 192)),
-    _efficientnet("efficientnet_b2", (48, 88, 120, 208)),
-    _efficientnet("efficientnet_b3", (48, 96, 136, 232)),
-    _efficientnet("efficientnet_b4", (56, 112, 160, 272)),
-    _efficientnet("efficientnet_b5", (64, 128, 176, 304), batch_norm_eps=1e-3),
-    _efficientnet("efficientnet_b6", (72, 144, 200, 344), batch_norm_eps=1e-3),
-    _efficientnet_lite("efficientnet_lite0", (40, 80, 112, 192)),
-    _efficientnet_lite("efficientnet_lite1", (40, 80, 112, 192)),
-    _efficientnet_lite("efficientnet_lite2", (48, 88, 120, 208)),
-)
-BACKBONES: Mapping[str, BackboneSpec] = {spec.architecture.removeprefix("tf_"): spec for spec in _SPECS}
+from subband.nn.timm_networks import AUTO_BLOCKS, TIMM, TimmSpec, build_network, timm_name, timm_spec
 
 Normalisation = Literal["own", "imagenet"]
 """own: the mean and standard deviation that the network was trained with; imagenet: those of ImageNet, whatever the network."""
 
 
-def backbone_spec(name: str) -> BackboneSpec:
-    """The specification of a backbone.
+def canonical_backbone(name: str) -> str:
+    """The one spelling of a backbone's name: underscores, and timm's tag of the weights where timm has one.
 
     Raises:
         ParamsError: unknown name; near matches are given.
     """
+    if name.startswith(TIMM):
+        return timm_name(name)
+    name = name.replace("-", "_")
     if name not in BACKBONES:
-        raise ParamsError(unknown_name("backbone", name, BACKBONES))
+        raise ParamsError(f"{unknown_name('backbone', name, BACKBONES)}, or any network of timm: {TIMM}NAME")
+    return name
+
+
+def backbone_spec(name: str, blocks: str = AUTO_BLOCKS) -> BackboneSpec:
+    """The specification of a backbone.
+
+    Args:
+        name: key of `BACKBONES`, or ``timm:NAME``.
+        blocks: whose token maps are tapped in a plain ViT, counted from 1 and written ``6+9+12``; ``auto`` elsewhere.
+
+    Raises:
+        ParamsError: unknown name (near matches are given), a network without such features, or blocks that it does not have.
+    """
+    if name.startswith(TIMM):
+        return timm_spec(name, blocks)
+    if name not in BACKBONES:
+        raise ParamsError(f"{unknown_name('backbone', name, BACKBONES)}, or any network of timm: {TIMM}NAME")
+    if blocks != AUTO_BLOCKS:
+        raise ParamsError(f"blocks {blocks}: {name} is no plain ViT, whose blocks could be chosen; leave blocks out")
     return BACKBONES[name]
 
 
@@ -153,7 +95,7 @@ from need not be there.
 def weights_identity(backbone: str, weights: str) -> str:
     """Text that changes whenever the weights do, without building the network: part of the feature stage's key."""
     if weights == "pretrained":
-        return f"torchvision-imagenet1k-v1:{backbone}"
+        return backbone if backbone.startswith(TIMM) else f"torchvision-imagenet1k-v1:{backbone}"
     if weights == "packaged":
         weights = str(packaged_file(backbone))
     if weights.startswith("random:"):
@@ -181,35 +123,45 @@ class Backbone(nn.Module):
     Life cycle: built once by name and weights, then called with batches; it never trains and needs no gradient.
 
     Args:
-        name: key of `BACKBONES`.
+        name: key of `BACKBONES`, or ``timm:NAME``.
         weights: ``pretrained`` (ImageNet-1k weights, fetched once from the model hubs), ``packaged`` (those of an installed pip
             package), ``random:SEED``, the path of a state dict (.safetensors, or .pt/.pth without code in it, with torchvision's
             or timm's names), or None to leave the parameters to a later `load_state_dict`.
         normalisation: which mean and standard deviation images are normalised with.
+        blocks: which blocks of a plain ViT are tapped; see `backbone_spec`.
 
     Raises:
-        ParamsError: unknown backbone or weights, or a weights package that is not installed.
+        ParamsError: unknown backbone, blocks or weights, or a weights package that is not installed.
         ModelError: the hub cannot be reached, or a file does not hold this backbone's weights.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, weights: str | None, normalisation: Normalisation = "own") -> None:
+    def __init__(
+        self, name: str, weights: str | None, normalisation: Normalisation = "own", blocks: str = AUTO_BLOCKS
+    ) -> None:
         super().__init__()
         self.name = name
-        self.spec = backbone_spec(name)
+        self.spec = backbone_spec(name, blocks)
         if weights is not None:
             check_weights(weights)
         seed = int(weights[7:]) if weights is not None and weights.startswith("random:") else 0
-        self.network: Any = _build(name, self.spec, seed)
-        if weights == "pretrained":
-            _load_pretrained(self.network, name, self.spec)
-        elif weights == "packaged":
-            state = packaged_state(name, self.spec.architecture)
-            load_backbone_state(self.network, name, state, "the packaged state dict")
-        elif weights is not None and not weights.startswith("random:"):
-            load_backbone_state(self.network, name, read_state(weights), weights)
+        loaded = None if weights is None or weights.startswith("random:") else weights
+        if isinstance(self.spec, TimmSpec):
+            if loaded == "packaged":
+                packaged_file(name)  # says that there is none
+            given = loaded if loaded in (None, "pretrained") else read_state(loaded, _TIMM_WRAPPERS)
+            self.network: Any = build_network(self.spec, seed, given, str(loaded))
+        else:
+            self.network = _build(self.spec, seed)
+            if loaded == "pretrained":
+                _load_pretrained(self.network, name, self.spec)
+            elif loaded == "packaged":
+                state = packaged_state(name, self.spec.architecture)
+                load_backbone_state(self.network, name, state, "the packaged state dict")
+            elif loaded is not None:
+                load_backbone_state(self.network, name, read_state(loaded), loaded)
         mean, std = mean_and_std(name, normalisation)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -226,12 +178,14 @@ class Backbone(nn.Module):
             images: (N, 3, H, W) float32 in [0, 1]; normalised here.
 
         Returns:
-            One (N, C, H / reduction, W / reduction) tensor a tap.
+            One (N, C, H / reduction, W / reduction) tensor a tap; of a plain ViT the map of its image tokens.
         """
         return self.taps((images - self.mean) / self.std)
 
     def taps(self, normalised: Tensor) -> list[Tensor]:
         """Feature maps of the taps for images that are normalised already."""
+        if isinstance(self.spec, TimmSpec):
+            return self.spec.maps(self.network, normalised)
         if self.spec.blocks:
             maps = self.network.bn1(self.network.conv_stem(normalised))
             out = []
@@ -249,7 +203,9 @@ def mean_and_std(name: str, normalisation: Normalisation) -> tuple[tuple[float, 
     return (spec.mean, spec.std) if normalisation == "own" else (IMAGENET_MEAN, IMAGENET_STD)
 
 
-def built_backbone(name: str, weights: str, normalisation: Normalisation = "own") -> Backbone:
+def built_backbone(
+    name: str, weights: str, normalisation: Normalisation = "own", blocks: str = AUTO_BLOCKS
+) -> Backbone:
     """A backbone of its own for the caller, copied from one of the last two that this process built.
 
     A sweep that measures detectors needs the same network again and again; a copy takes 10 to 60 ms, drawing its weights 0.2
@@ -257,15 +213,15 @@ def built_backbone(name: str, weights: str, normalisation: Normalisation = "own"
     Arguments and errors are those of `Backbone`.
     """
     check_weights(weights)
-    return copy.deepcopy(_last_built(name, weights, normalisation, weights_identity(name, weights)))
+    return copy.deepcopy(_last_built(name, weights, normalisation, blocks, weights_identity(name, weights)))
 
 
 @functools.lru_cache(maxsize=2)
-def _last_built(name: str, weights: str, normalisation: Normalisation, identity: str) -> Backbone:
-    return Backbone(name, weights, normalisation)
+def _last_built(name: str, weights: str, normalisation: Normalisation, blocks: str, identity: str) -> Backbone:
+    return Backbone(name, weights, normalisation, blocks)
 
 
-def _build(name: str, spec: BackboneSpec, seed: int) -> nn.Module:
+def _build(spec: BackboneSpec, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if spec.blocks:
@@ -278,11 +234,12 @@ def _build(name: str, spec: BackboneSpec, seed: int) -> nn.Module:
                 spec.architecture, pretrained=False, features_only=True, out_indices=(1, 2, 3), zero_init_last=False
             )
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d) and spec.batch_norm_eps is not None:
             module.eps = spec.batch_norm_eps
     return network  # type: ignore[no-any-return]
 
 
+_TIMM_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 _SCALAR = np.float64(0).__reduce__()[0]
 _NUMPY_SCALARS: list[Any] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),  # in files of NumPy 1
@@ -341,7 +298,7 @@ def load_backbone_state(network: nn.Module, name: str, state: Mapping[str, Tenso
     """
     own = network.state_dict()
     counters = {key: tensor for key, tensor in own.items() if key.endswith("num_batches_tracked")}
-    if backbone_spec(name).blocks and not set(own) - set(counters) <= set(state):
+    if BACKBONES[name].blocks and not set(own) - set(counters) <= set(state):
         state = dict(zip(own, state.values(), strict=False))
     else:
         for key in state:

@@ -1,6 +1,7 @@
 """layer2 and layer3: the two feature levels that the memory-bank methods read.
 
-They are named after ResNet's; in another network they are the end of its stride-8 stage and its last end at stride 16.
+They are named after ResNet's; in another network with strides they are the end of its stride-8 stage and its last end at stride 16,
+in a plain ViT the maps of one or two blocks: of one, both levels are the same map.
 
 Shapes: N images of H x W pixels; layer2 (N, C2, h, w), layer3 (N, C3, h', w').
 """
@@ -30,16 +31,28 @@ def feature_levels(backbone: Backbone, normalised_N3HW: Tensor) -> Levels:
 
     Raises:
         DataError: the images are smaller than 16 x 16 pixels, one cell of layer3.
+        ModelError: the network has no such levels.
     """
     check_image_size(normalised_N3HW.shape[2], normalised_N3HW.shape[3])
     maps = backbone.taps(normalised_N3HW)
-    return Levels(*(maps[index] for index in backbone.spec.bank))
+    return Levels(*(maps[index] for index in _places(backbone)))
+
+
+def distinct(levels: Levels) -> tuple[Tensor, ...]:
+    """The levels without repetition: one if both are the same map."""
+    return (levels.layer2,) if levels.layer2 is levels.layer3 else tuple(levels)
 
 
 def level_channels(backbone: Backbone) -> tuple[int, int]:
     """C2 and C3."""
-    layer2, layer3 = (backbone.spec.taps[index].channels for index in backbone.spec.bank)
+    layer2, layer3 = (backbone.spec.taps[index].channels for index in _places(backbone))
     return layer2, layer3
+
+
+def _places(backbone: Backbone) -> tuple[int, int]:
+    if backbone.spec.bank is None:
+        raise ModelError(f"{backbone.name} has no levels that a memory bank could read")
+    return backbone.spec.bank
 
 
 def check_image_size(height: int, width: int) -> None:

@@ -11,19 +11,26 @@ from torch import Tensor
 from subband.banks import Rows
 from subband.methods.features import FEATURE_BATCH, ROLES, features_stage, in_batches
 from subband.methods.memorybank.params import LAYERS
-from subband.stages import Chain, Stage, Upstream
+from subband.stages import Chain, Entry, Stage, Upstream
 
 LEVELS: Stage = features_stage("levels", LAYERS)
-"""layer2 and layer3 of the backbone, read by every memory-bank method: they share one pass over the pictures."""
+"""layer2 and layer3 of the backbone, read by every memory-bank method: they share one pass over the pictures.
+
+Where both are the same map it is kept once, as layer2.
+"""
 
 
-def level_batches(upstream: Upstream) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """(role, layer2, layer3) of every picture, some pictures at a time."""
+def level_names(levels: Entry, role: str) -> list[str]:
+    """Names of the arrays of a role's one or two levels."""
+    return [name for layer in LAYERS if (name := f"{role}.{layer}") in levels.arrays]
+
+
+def level_batches(upstream: Upstream) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
+    """(role, maps of the one or two levels) of every picture, some pictures at a time."""
     levels = upstream("levels")
     for role in ROLES:
-        for maps in in_batches(levels, [f"{role}.{layer}" for layer in LAYERS], FEATURE_BATCH):
-            layer2, layer3 = (torch.tensor(batch) for batch in maps)
-            yield role, layer2, layer3
+        for maps in in_batches(levels, level_names(levels, role), FEATURE_BATCH):
+            yield role, tuple(torch.tensor(batch) for batch in maps)
 
 
 @dataclass(frozen=True)

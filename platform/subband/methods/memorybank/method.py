@@ -136,7 +136,9 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
                 f"the saved bank has vectors of {bank.shape[1]} numbers, these params make vectors of {params.channels()}: the "
                 "bank belongs to another backbone, or to other features"
             )
-        embedder = self.embedder(params, Backbone(params.backbone, None, params.normalisation), drawn=False)
+        embedder = self.embedder(
+            params, Backbone(params.backbone, None, params.normalisation, params.blocks), drawn=False
+        )
         calibration = parse_calibration(description)
         detector = MemoryBankDetector(self.name, params, embedder, bank, calibration, description["about"])
         try:
@@ -148,7 +150,7 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         return detector
 
     def _detector(self, params: AnyParams, bank: Tensor) -> MemoryBankDetector:
-        backbone = built_backbone(params.backbone, params.weights, params.normalisation)
+        backbone = built_backbone(params.backbone, params.weights, params.normalisation, params.blocks)
         return MemoryBankDetector(self.name, params, self.embedder(params, backbone), bank, UNCALIBRATED, {}).eval()
 
     def _fit_rows(self, params: AnyParams, runner: Runner) -> Rows:

@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from subband.banks import Projection
 from subband.errors import ParamsError
 from subband.methods.frozen import FrozenBackboneParams
-from subband.nn.backbones import Tap, backbone_spec
+from subband.nn.backbone_specs import Tap
+from subband.nn.timm_networks import AUTO_BLOCKS
 
 CoresetStart = Literal["first", "approximate", "norms"]
 
@@ -88,6 +89,7 @@ class MemoryBankParams(FrozenBackboneParams):
 
     @model_validator(mode="after")
     def _bank_is_consistent(self) -> MemoryBankParams:
+        self.levels()
         if self.reweight and (self.image_score, self.distance, self.neighbours) != ("cell", "euclidean", 1):
             raise ParamsError(
                 f"reweight {self.reweight} changes the score of the highest cell: it needs image_score=cell, distance=euclidean "
@@ -96,8 +98,18 @@ class MemoryBankParams(FrozenBackboneParams):
         return self
 
     def levels(self) -> tuple[Tap, Tap]:
-        """The taps of layer2 and layer3."""
-        spec = backbone_spec(self.backbone)
+        """The taps of layer2 and layer3; the same one twice if the vectors come from one map.
+
+        Raises:
+            ParamsError: the network has no such levels, or more than two blocks are named.
+        """
+        spec = self.network()
+        if spec.bank is None:
+            if self.blocks != AUTO_BLOCKS:
+                raise ParamsError(f"blocks {self.blocks}: a memory bank reads one block or two, for instance 9+12")
+            raise ParamsError(
+                f"{self.backbone} has no features at stride 8, which a memory bank reads beside those at 16"
+            )
         layer2, layer3 = (spec.taps[index] for index in spec.bank)
         return layer2, layer3
 

@@ -10,7 +10,7 @@ from subband.methods.patchcore.params import PatchCoreParams
 from subband.methods.patchcore.patches import averaged_features, patch_embedding
 from subband.methods.patchcore.stages import embedding
 from subband.nn.backbones import Backbone
-from subband.nn.levels import feature_levels
+from subband.nn.levels import distinct, feature_levels
 
 
 class PatchEmbedder(nn.Module):
@@ -28,7 +28,7 @@ class PatchEmbedder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Vectors (N, P, D) of images (N, 3, S, S) in [0, 1]."""
-        levels = feature_levels(self.backbone, (images - self.backbone.mean) / self.backbone.std)
+        levels = distinct(feature_levels(self.backbone, (images - self.backbone.mean) / self.backbone.std))
         if self.params.features == "averages":
             return averaged_features(levels).flatten(2).transpose(1, 2)
         return patch_embedding(levels, self.params.patch, self.params.pooled, self.params.target)

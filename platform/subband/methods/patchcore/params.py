@@ -57,4 +57,4 @@ class PatchCoreParams(MemoryBankParams):
 
     def channels(self) -> int:
         """Length D of one vector."""
-        return self.target if self.features == "patches" else sum(tap.channels for tap in self.levels())
+        return self.target if self.features == "patches" else sum(tap.channels for tap in dict.fromkeys(self.levels()))

@@ -3,9 +3,9 @@
 What each stage reads is all that its result depends on::
 
     images    framing, resize, image_size, resampling
-    levels    backbone, weights                     layer2 and layer3, the same results that WEDGE-Net uses
+    levels    backbone, weights, normalisation, blocks      layer2 and layer3, the same results that WEDGE-Net uses
     patches   patch, pooled, target
-    averages  nothing more                          in the place of `patches`
+    averages  nothing more                                  in the place of `patches`
 
 Shapes: n pictures, P = h * w cells, D numbers a vector.
 """
@@ -26,13 +26,13 @@ from subband.stages import Chunk, ParamView, Stage, Upstream
 
 @torch.inference_mode()
 def _patches(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
-    for role, *maps in level_batches(upstream):
+    for role, maps in level_batches(upstream):
         yield {role: patch_embedding(maps, params.patch, params.pooled, params.target).contiguous().numpy()}
 
 
 @torch.inference_mode()
 def _averages(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
-    for role, *maps in level_batches(upstream):
+    for role, maps in level_batches(upstream):
         yield {role: averaged_features(maps).flatten(2).transpose(1, 2).contiguous().numpy()}
 
 

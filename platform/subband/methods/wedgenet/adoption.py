@@ -51,7 +51,7 @@ def detector_of(bank: Bank, values: dict[str, Any]) -> MemoryBankDetector:
             f"the bank has vectors of {bank.vectors_MD.shape[1]} numbers, {params.backbone} with these params makes vectors of "
             f"{params.channels()}: give the backbone that the bank was made with"
         )
-    embedder = method.embedder(params, Backbone(params.backbone, params.weights, params.normalisation))
+    embedder = method.embedder(params, Backbone(params.backbone, params.weights, params.normalisation, params.blocks))
     about = {"bank": facts.model_dump(mode="json"), "bank_rows": len(bank.vectors_MD)}
     return MemoryBankDetector(method.name, params, embedder, bank.vectors_MD, UNCALIBRATED, about).eval()
 

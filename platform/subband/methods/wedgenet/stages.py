@@ -3,7 +3,7 @@
 What each stage reads is all that its result depends on::
 
     images    framing, resize, image_size, resampling
-    levels    backbone, weights, normalisation                        layer2 and layer3: one pass for every variant
+    levels    backbone, weights, normalisation, blocks                layer2 and layer3: one pass for every variant
     semantic  scope, scope_batch, border                              shared by all wavelets and seeds
     gated     backbone, normalisation, wavelet, encoder_seed, encoder_init, scope, scope_batch, border
     ungated   border                                                  the control without gates, in the place of `gated`
@@ -24,8 +24,7 @@ from torch import Tensor
 
 from subband.data import Split
 from subband.methods.features import FEATURE_BATCH, IMAGES, ROLES, in_batches
-from subband.methods.memorybank.embedding import LEVELS, Embedding, level_batches
-from subband.methods.memorybank.params import LAYERS
+from subband.methods.memorybank.embedding import LEVELS, Embedding, level_batches, level_names
 from subband.methods.wedgenet.encoder import make_encoder
 from subband.methods.wedgenet.guidance import frequency_guidance
 from subband.methods.wedgenet.network import gated_features, saliency, semantic_block
@@ -68,9 +67,9 @@ def _gated(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chu
     images, levels = upstream("images"), upstream("levels")
     encoder = None
     for role, scope, size in _scoped(params):
-        names = [f"{role}.{layer}" for layer in LAYERS]
+        names = level_names(levels, role)
         for (pictures,), maps in zip(in_batches(images, [role], size), in_batches(levels, names, size), strict=True):
-            layer2, layer3 = (torch.tensor(batch) for batch in maps)
+            layer2, layer3 = torch.tensor(maps[0]), torch.tensor(maps[-1])
             if encoder is None:
                 encoder = make_encoder(
                     params.encoder_seed, layer2.shape[1], layer3.shape[1], params.encoder_init == "published"
@@ -82,8 +81,8 @@ def _gated(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chu
 
 @torch.inference_mode()
 def _ungated(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Chunk]:
-    for role, layer2, layer3 in level_batches(upstream):
-        yield {role: _as_vectors(gated_features(layer2, layer3, None, params.border))}
+    for role, maps in level_batches(upstream):
+        yield {role: _as_vectors(gated_features(maps[0], maps[-1], None, params.border))}
 
 
 _SCOPE_READS = ("scope", "scope_batch", "border")

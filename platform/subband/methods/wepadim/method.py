@@ -69,7 +69,7 @@ class WEPaDiM:
         """The detector, and (N, P) left-out squared distances of the training pictures."""
         require_training_pictures(len(runner.source.fit))
         features = runner.run((IMAGES, FEATURES), params.model_dump())
-        backbone = built_backbone(params.backbone, params.weights, params.normalisation)
+        backbone = built_backbone(params.backbone, params.weights, params.normalisation, params.blocks)
         fitted = vectors((features.batches(f"fit.{tap.name}") for tap in backbone.spec.taps), params)
         gaussians, left_out = fit_gaussians(fitted, params.regularisation, groups)
         return WEPaDiMDetector(params, backbone, gaussians, UNCALIBRATED, {}), left_out
@@ -92,7 +92,7 @@ class WEPaDiM:
                 )
             detector = WEPaDiMDetector(
                 params,
-                Backbone(params.backbone, None, params.normalisation),
+                Backbone(params.backbone, None, params.normalisation, params.blocks),
                 gaussians,
                 calibration,
                 description["about"],

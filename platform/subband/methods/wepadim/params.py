@@ -9,7 +9,6 @@ from pydantic import Field, field_validator, model_validator
 
 from subband.errors import ParamsError
 from subband.methods.frozen import FrozenBackboneParams
-from subband.nn.backbones import backbone_spec
 from subband.nn.smoothing import Smoothing
 from subband.nn.wavelets import MAX_LEVEL, canonical_subbands, check_wavelet, transformed_size
 
@@ -101,10 +100,7 @@ class WEPaDiMParams(FrozenBackboneParams):
         Raises:
             ParamsError: `level` is too high for the smallest layer's map.
         """
-        sides = [
-            transformed_size(tap.size(self.image_size), self.wavelet, self.level)
-            for tap in backbone_spec(self.backbone).taps
-        ]
+        sides = [transformed_size(tap.size(self.image_size), self.wavelet, self.level) for tap in self.network().taps]
         return min(sides) if self.grid == "smallest" else self.grid
 
     @property
@@ -116,4 +112,4 @@ class WEPaDiMParams(FrozenBackboneParams):
         """Length D of the embedding vector of one grid position."""
         names = self.subbands.split("+")
         factor = ("LL" in names) + self.level * (len(names) - ("LL" in names))
-        return factor * sum(tap.channels for tap in backbone_spec(self.backbone).taps)
+        return factor * sum(tap.channels for tap in self.network().taps)

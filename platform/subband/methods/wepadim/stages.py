@@ -3,7 +3,7 @@
 What each stage reads is all that its result depends on::
 
     images    framing, resize, image_size, resampling
-    features  backbone, weights
+    features  backbone, weights, normalisation, blocks
     grams     wavelet, level, grid, antialias         inner products per (layer, subband)     | dual form
     embedding wavelet, level, grid, antialias         vectors per (layer, subband)            | primal form
     spectrum  subbands                                one factorisation, every regularisation
@@ -27,7 +27,6 @@ from subband.methods.features import IMAGES, features_stage
 from subband.methods.wepadim.embedding import layer_positions
 from subband.methods.wepadim.gaussian import Spectrum, dual_spectrum, inner_products, spectrum
 from subband.methods.wepadim.params import WEPaDiMParams
-from subband.nn.backbones import backbone_spec
 from subband.nn.smoothing import smooth_maps, smoothing_matrices
 from subband.nn.wavelets import SUBBANDS, transformed_size
 from subband.stages import Chain, Chunk, ParamView, Stage, Upstream
@@ -136,7 +135,7 @@ def choose_chain(params: WEPaDiMParams, fitted: int, scored: int) -> tuple[Chain
     Inner products are shared by every subset of subbands, so they win while there are fewer images than channels and their sums
     fit; beyond that the vectors are kept instead, and each subset takes the primal or the dual form by its own size.
     """
-    blocks = len(SUBBANDS) * len(backbone_spec(params.backbone).taps)
+    blocks = len(SUBBANDS) * len(params.network().taps)
     size = blocks * params.grid_side() ** 2 * fitted * (fitted + scored) * 8
     if fitted > params.channels():
         return DIRECT_CHAIN, f"primal: {fitted} training images are more than {params.channels()} channels"

@@ -18,7 +18,7 @@ from subband.methods.wpformer.dual_domain import DualDomainStage
 from subband.methods.wpformer.heads import SegmentationHead
 from subband.methods.wpformer.pyramid import Pyramid
 from subband.methods.wpformer.query_decoder import QueryDecoder
-from subband.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
+from subband.nn.backbone_specs import IMAGENET_MEAN, IMAGENET_STD
 
 QUERIES = 16
 STAGES = 3

@@ -14,7 +14,7 @@ from subband.methods.wsfvit_detection.backbone import Pyramid
 from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
 from subband.methods.wsfvit_detection.proposals import ProposalNetwork
 from subband.methods.wsfvit_detection.roi_heads import CASCADE, SINGLE, RegionHeads
-from subband.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
+from subband.nn.backbone_specs import IMAGENET_MEAN, IMAGENET_STD
 
 SMOOTH_L1 = 1 / 9
 
