@@ -24,7 +24,7 @@ import torch
 from subband.errors import ParamsError
 from subband.nn.backbones import backbone_spec, canonical_backbone, torchvision_weights
 from subband.nn.packaged import PACKAGES, packaged_file
-from subband.nn.timm_networks import TimmSpec, hub_file
+from subband.nn.timm_networks import TIMM, TimmSpec, hub_file
 
 if TYPE_CHECKING:
     from subband.methods.base import Method
@@ -87,7 +87,7 @@ def choose_weights(
         return _packaged(FREE_CHOICE, f"{published} cannot be had: {missing}")
     if set(names) <= set(PACKAGES):
         return _packaged(_only(names), f"published weights cannot be had: {missing}")
-    raise ParamsError(f"the weights of {', '.join(names)} cannot be had ({missing}); {remedies()}")
+    raise ParamsError(f"the weights of {', '.join(names)} cannot be had ({missing}); {remedies(names)}")
 
 
 def _only(names: Sequence[str]) -> str | None:
@@ -110,10 +110,12 @@ def _packaged(backbone: str | None, why: str) -> WeightsChoice:
     return WeightsChoice(backbone, "packaged", f"ImageNet weights of a pip package; {why}")
 
 
-def remedies(other: str = "") -> str:
-    """What to type where published weights cannot be had; `other` says instead of what."""
+def remedies(names: Sequence[str], other: str = "") -> str:
+    """What to type where published weights of backbones cannot be had; `other` says instead of what."""
+    hub_id, file = next((hub_file(name) for name in names if name.startswith(TIMM)), ("", ""))
+    fetched = f" ({file} of https://huggingface.co/{hub_id}, fetched elsewhere)" if hub_id else ""
     return (
-        f"without a network use --backbone {FREE_CHOICE} --weights packaged{other}, or --weights PATH of a state dict; "
+        f"without a network use --backbone {FREE_CHOICE} --weights packaged{other}, or --weights PATH of a state dict{fetched}; "
         "with one, run again (HF_HUB_OFFLINE must not be set)"
     )
 
@@ -282,7 +284,9 @@ def _require_published(names: Sequence[str], faithful: str) -> None:
     if missing:
         bound = f"{faithful} keeps its published network, and " if faithful else ""
         other = " instead of it" if faithful else ""
-        raise ParamsError(f"{bound}the weights of {', '.join(names)} cannot be had ({missing}); {remedies(other)}")
+        raise ParamsError(
+            f"{bound}the weights of {', '.join(names)} cannot be had ({missing}); {remedies(names, other)}"
+        )
 
 
 def weights_record(decisions: Sequence[tuple[str, str, str]]) -> dict[str, str]:
