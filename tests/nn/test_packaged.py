@@ -17,7 +17,7 @@ from subband.methods import get_method, make_params
 from subband.nn.backbones import Backbone, weights_identity
 from subband.nn.packaged import PACKAGES, packaged_file, packaged_state
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "backbones" / "efficientnet_lite0.npz"
+GOLDEN = Path(__file__).parent / "golden" / "efficientnet_lite0.npz"
 PALACE, DAISY = 698, 985
 INSTALLED = [name for name in PACKAGES if importlib.util.find_spec(PACKAGES[name].replace("-", "_"))]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from subband.errors import ParamsError
+from subband.errors import DataError, ParamsError
 from subband.named_folders import read_settings
 from subband.training.flags import parse_flags
 from subband.training.plan import TrainPlan, make_train_plan, save_settings, training_lock
@@ -117,6 +118,22 @@ def test_a_training_is_run_by_one_process(tmp_path: Path) -> None:
         pytest.fail("two hold it")
     with training_lock(tmp_path / "one"):
         pass
+
+
+def test_a_resumption_says_which_images_have_changed(tmp_path: Path) -> None:
+    for part, count in (("train", 10), ("test", 3)):
+        for index in range(count):
+            for kind, value in (("images", 90 + index), ("gt", 0)):
+                path = tmp_path / "cracks" / part / kind / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                mask = Image.new("L", (64, 64), value)
+                mask.paste(255, (8, 8, 20, 20))
+                mask.save(path)
+    begun("--recipe", "smoke", "--batch", "4", "--data", f"pairs:{tmp_path / 'cracks'}", "--name", "one")
+    assert plan("--resume", "one").resumed
+    Image.new("L", (64, 64), 77).save(tmp_path / "cracks" / "train" / "images" / "4.png")
+    with pytest.raises(DataError, match="have changed since this training began: 1 changed. Restore them"):
+        plan("--resume", "one")
 
 
 def test_another_process_that_took_the_name_is_told() -> None:

@@ -55,6 +55,27 @@ def test_weights_are_settled_once_and_kept_for_the_resumption(plan, folder_of_pi
     assert plan(data=DATA, weights=("random:3",)).base["weights"] == "random:3"
 
 
+def test_a_resumption_says_which_images_have_changed(plan, folder_of_pictures):
+    data = folder_of_pictures()
+    folder_of_pictures("panel")
+    save_settings(plan(data=f"mvtec:{data}", selection="synthetic", name="begun"))
+    whole = {path: path.read_bytes() for path in data.rglob("*.png")}
+    assert plan(resume="begun").resumed
+    train = data / "panel" / "train" / "good"
+    (train / "0.png").rename(train / "00.png")  # the same image at the same place
+    assert plan(resume="begun").resumed
+    (train / "00.png").rename(train / "0.png")
+    (train / "1.png").write_bytes(whole[data / "plate" / "train" / "good" / "2.png"])
+    (train / "3.png").unlink()
+    (data / "panel" / "test" / "good" / "8.png").write_bytes(whole[train / "3.png"])
+    with pytest.raises(DataError) as refused:
+        plan(resume="begun")
+    assert "the images of category panel have changed since this sweep began: 1 added, 1 changed, 1 removed. " in str(
+        refused.value
+    )
+    assert "plate" not in str(refused.value)
+
+
 def test_good_pictures_only_need_the_synthetic_selection(plan, folder_of_pictures):
     data = f"mvtec:{folder_of_pictures()}"
     for selection in ("holdout", "test"):

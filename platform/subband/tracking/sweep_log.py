@@ -279,6 +279,11 @@ def _open_file(folder: Path, info: SweepInfo, target: TrackingTarget) -> SweepFi
     else:
         for name in _IDENTITY:
             before, now = getattr(file.info, name), getattr(info, name)
+            if name == "dataset" and before.digest != now.digest:
+                raise TrackingError(
+                    f"{folder} holds a sweep of other images: {before.source} has changed since it began; restore its images, or "
+                    "give another folder"
+                )
             if before != now:
                 raise TrackingError(f"{folder} holds a sweep with {name}={before}, not {now}; give another folder")
         # The run keeps the name and the experiment under which it was started.

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from subband.data import Dataset, TaskData, fingerprint, is_embedded, open_dataset
 from subband.data.checks import data_decisions
+from subband.data.content_record import require_unchanged, write_content
 from subband.errors import ParamsError, unknown_name
 from subband.home import home
 from subband.methods import (
@@ -82,7 +83,7 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
 
     Raises:
         ParamsError: a param, recipe or setting is illegal, or batches cannot be divided among the workers.
-        DataError: the dataset is not one that the method learns from.
+        DataError: the dataset is not one that the method learns from, or is another one than the resumed training's.
     """
     method = trained_method(name)
     folder, resumed = named_folder(home() / "trainings", "training", name, settings.name, settings.resume)
@@ -114,6 +115,8 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
         _refuse_other_params(folder, params)
         _refuse_what_is_done(folder, params)
     decisions += data_decisions(dataset, settings.check)
+    if resumed:
+        require_unchanged(folder, dataset, "training")
     examples = method.examples(params, dataset)
     check_division(len(examples.train), params, settings.workers)
     sizes = {"training": examples.train, "validation": examples.validation, **examples.tests}
@@ -141,6 +144,8 @@ def save_settings(plan: TrainPlan) -> None:
     Raises:
         ParamsError: another process has just started a training of that name.
     """
+    if not plan.resumed:
+        write_content(plan.folder, plan.dataset)
     content = {
         "method": plan.method.name,
         # The dataset's own URI is absolute: the training may be resumed from another folder.

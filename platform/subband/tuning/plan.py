@@ -13,6 +13,7 @@ import optuna
 
 from subband.data import Dataset, Selection, Truth, fingerprint, is_embedded, open_dataset, split_category
 from subband.data.checks import data_decisions
+from subband.data.content_record import require_unchanged, write_content
 from subband.data.similar import describe_groups
 from subband.errors import DataError, ParamsError
 from subband.home import home
@@ -141,7 +142,7 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
 
     Raises:
         ParamsError: a param, preset, objective or combination of settings is illegal.
-        DataError: the dataset cannot be used with this selection.
+        DataError: the dataset cannot be used with this selection, or is another one than the resumed sweep's.
     """
     settled, kept_reason = dict[str, Any](), ""
     folder, resumed = named_folder(home() / "runs", "sweep", space.method, settings.name, settings.resume)
@@ -188,6 +189,8 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         settings = settings.model_copy(update={"trials": 1})
         decisions.append(("trials", "1", "every searched param has one value, so there is one configuration"))
     decisions += data_decisions(dataset, settings.check)
+    if resumed:
+        require_unchanged(folder, dataset, "sweep")
     if trained is not None:
         settings = check_training(trained, base, axes, dataset, settings, decisions)
         racing = early_stopping(trained, base, axes, settings, decisions)
@@ -227,6 +230,7 @@ def save_settings(plan: SweepPlan) -> None:
     """
     if plan.resumed:
         return
+    write_content(plan.folder, plan.dataset)
     content = {
         "method": plan.method.name,
         # The dataset's own URI is absolute: the sweep may be resumed from another folder.
