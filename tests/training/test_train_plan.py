@@ -132,7 +132,7 @@ def test_a_resumption_says_which_images_have_changed(tmp_path: Path) -> None:
     begun("--recipe", "smoke", "--batch", "4", "--data", f"pairs:{tmp_path / 'cracks'}", "--name", "one")
     assert plan("--resume", "one").resumed
     Image.new("L", (64, 64), 77).save(tmp_path / "cracks" / "train" / "images" / "4.png")
-    with pytest.raises(DataError, match="have changed since this training began: 1 changed. Restore them"):
+    with pytest.raises(DataError, match=r"have changed since this training began: 1 changed\. Restore them"):
         plan("--resume", "one")
 
 
