@@ -371,13 +371,8 @@ def _check_data(
         split, truth = split_category(category, selection, settings.seed)
         groups = champion_split(category).fit_groups
         if together := describe_groups(groups):
-            decisions.append(
-                (
-                    f"{name}: copies",
-                    f"{len(set(groups))} distinct images",
-                    f"{together}; left-out scores leave them out together",
-                )
-            )
+            why = f"{together}; left-out scores leave them out together"
+            decisions.append((f"{name}: copies", f"{len(set(groups))} distinct images", why))
         if len(split.fit) < LEARNT_FROM_AT_LEAST:
             raise DataError(
                 f"{name}: {len(split.fit)} good training picture is left to learn from with selection={selection!r}; "
