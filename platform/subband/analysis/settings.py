@@ -66,8 +66,9 @@ class AnalysisSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str = Field(
-        "synthetic:",
-        description="Dataset URI: synthetic:, mvtec:PATH, visa:PATH; add ?categories=a,b for some categories only.",
+        "photos:",
+        description="Dataset URI: photos: (embedded), folder:PATH, table:FILE, mvtec:PATH, visa:PATH, synthetic: (embedded); add "
+        "?categories=a,b for some categories only.",
     )
     check: Literal["headers", "full"] = Field(
         "headers",
@@ -102,7 +103,8 @@ class AnalysisSettings(BaseModel):
         Raises:
             DataError: it cannot be opened.
         """
-        return open_dataset(SMOKE_DATA if self.smoke and self.data == "synthetic:" else self.data)
+        usual = AnalysisSettings.model_fields["data"].default
+        return open_dataset(SMOKE_DATA if self.smoke and self.data == usual else self.data)
 
     def source(self) -> Source:
         """What workers need to open the data, the store and the registry."""

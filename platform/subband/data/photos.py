@@ -1,10 +1,10 @@
 """``photos:``: the embedded real photographs: crops of brick, grass and gravel with made-up defects.
 
-    photos:?categories=brick,grass&seed=0&difficulty=0.5
+    photos:?categories=brick,grass&seed=0&difficulty=0.2
 
-scikit-image ships one photograph of each, 512 x 512 pixels, grey, in the public domain. The upper part of a photograph is cut into
-crops for training, the lower part into crops for tests; the parts share no pixel, neighbours within a part overlap by a tenth to a
-fifth of their side. Each test crop occurs as it is and with a defect that is drawn on it, whose mask is exact.
+scikit-image ships one photograph of each, 512 x 512 pixels, grey, in the public domain. A photograph is cut into 64 crops of 64 x
+64 pixels that share no pixel: 48 for training, and 16 for tests that lie scattered among them, since light and texture change over
+a photograph. Each test crop occurs as it is and with a defect that is drawn on it, whose mask is exact.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ from subband.data.sample import Category, Sample
 from subband.errors import DataError, unknown_name
 
 # Raise this whenever crops or defects change: digests are made of recipes.
-CROP_VERSION = 1
+CROP_VERSION = 2
 
 PHOTOGRAPHS = ("brick", "grass", "gravel")
-SIDE, SIZE, TEST_FROM = 512, 80, 336  # of a photograph, of a crop, and the first row of the part for tests; pixels
-COLUMNS, TRAIN_ROWS, TEST_ROWS = 7, 5, 2
+SIDE, SIZE = 512, 64  # of a photograph, of a crop; pixels
+COLUMNS = SIDE // SIZE
+# One crop in each half of every row, every second row shifted: neighbours of a test crop are for training.
+TEST_CROPS = tuple(index for index in range(COLUMNS**2) if (2 * (index // COLUMNS) + index % COLUMNS) % 4 == 0)
+TRAIN_CROPS = tuple(index for index in range(COLUMNS**2) if index not in TEST_CROPS)
 SOURCE = "scikit-image's photographs of brick, grass and gravel, in the public domain"
 
 _SCRATCH, _STAIN = (0.92, 0.92, 0.90), (0.55, 0.42, 0.25)
@@ -46,15 +49,13 @@ class CropRecipe:
 
     Attributes:
         category: one of `PHOTOGRAPHS`.
-        split: ``train`` or ``test``: which part of the photograph.
-        index: of the crop in its part, row by row from the top left.
+        index: of the crop in the photograph, row by row from the top left.
         defect: ``good`` or one of `DEFECTS`.
         seed: of the defect; 0 for a good crop.
         difficulty: of the defect, 0 easy to 1 hard; 0 for a good crop.
     """
 
     category: str
-    split: Literal["train", "test"]
     index: int
     defect: str
     seed: int
@@ -69,8 +70,7 @@ class CropRecipe:
     def corner(self) -> tuple[int, int]:
         """Row and column of the photograph at which the crop begins."""
         row, column = divmod(self.index, COLUMNS)
-        first, end, rows = (0, TEST_FROM, TRAIN_ROWS) if self.split == "train" else (TEST_FROM, SIDE, TEST_ROWS)
-        return first + row * (end - first - SIZE) // (rows - 1), column * (SIDE - SIZE) // (COLUMNS - 1)
+        return row * SIZE, column * SIZE
 
     def draw(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """The image (S, S, 3) and the mask of its defect (S, S), all False for a good crop."""
@@ -98,7 +98,7 @@ class CropRecipe:
 
 
 # A crop shows a smaller part of its surface than a drawn product does, so the same defect is larger in it.
-_LARGER = 2.0
+_LARGER = 2.5
 
 
 @functools.cache
@@ -134,7 +134,7 @@ class PhotosDataset:
 
     categories: tuple[str, ...] = PHOTOGRAPHS
     seed: int = 0
-    difficulty: float = 0.5
+    difficulty: float = 0.2
 
     @property
     def uri(self) -> str:
@@ -154,13 +154,15 @@ class PhotosDataset:
         """
         if name not in self.categories:
             raise DataError(f"{self.uri}: {unknown_name('category', name, self.categories)}")
-        tests = range(COLUMNS * TEST_ROWS)
         return Category(
             name,
-            tuple(self._sample(name, "train", index, GOOD) for index in range(COLUMNS * TRAIN_ROWS)),
+            tuple(self._sample(name, "train", index, GOOD) for index in TRAIN_CROPS),
             (
-                *(self._sample(name, "test", index, GOOD) for index in tests),
-                *(self._sample(name, "test", index, DEFECTS[index % len(DEFECTS)]) for index in tests),
+                *(self._sample(name, "test", index, GOOD) for index in TEST_CROPS),
+                *(
+                    self._sample(name, "test", index, DEFECTS[place % len(DEFECTS)])
+                    for place, index in enumerate(TEST_CROPS)
+                ),
             ),
             (
                 f"all crops of {name} come from one photograph and its defects are drawn: a demonstration, not a benchmark",
@@ -169,9 +171,7 @@ class PhotosDataset:
 
     def _sample(self, category: str, split: Literal["train", "test"], index: int, defect: str) -> Sample:
         label = int(defect != GOOD)
-        recipe = CropRecipe(
-            category, split, index, defect, self.seed if label else 0, self.difficulty if label else 0.0
-        )
+        recipe = CropRecipe(category, index, defect, self.seed if label else 0, self.difficulty if label else 0.0)
         mask = DrawnMask(recipe) if label else None
         return Sample(f"{split}/{defect}/{index:03d}", split, label, defect, DrawnImage(recipe), mask)
 

@@ -22,8 +22,9 @@ class SweepSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str = Field(
-        "synthetic:",
-        description="Dataset URI: synthetic:, mvtec:PATH, visa:PATH; add ?categories=a,b for some categories only.",
+        "photos:",
+        description="Dataset URI: photos: (embedded), folder:PATH, table:FILE, mvtec:PATH, visa:PATH, synthetic: (embedded); add "
+        "?categories=a,b for some categories only.",
     )
     check: Literal["headers", "full"] = Field(
         "headers",
