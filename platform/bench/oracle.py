@@ -33,6 +33,8 @@ class OracleResult:
 @torch.inference_mode()
 def evaluate(split: Split, truth: Truth, params: WEPaDiMParams) -> OracleResult:
     """One configuration from pictures to metrics (test selection)."""
+    if params.centred:
+        raise ValueError("the oracle knows placement=resized only")
     frame = Preprocess(framing=params.framing, resize=params.resize, image_size=params.image_size)
     backbone = Backbone(params.backbone, params.weights)
     fit = _embedding(split.fit, frame, backbone, params)

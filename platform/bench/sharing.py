@@ -66,7 +66,7 @@ def main() -> int:
     print(
         f"{dataset.uri} {name}: {len(category.train)} training and {len(category.test)} test pictures, {arguments.threads} threads"
     )
-    base = {"weights": arguments.weights}
+    base = {"weights": arguments.weights, "placement": "resized"}  # the oracle knows the published placement
     figures: dict[str, Any] = {"data": dataset.uri, "threads": arguments.threads}
 
     with tempfile.TemporaryDirectory() as folder:

@@ -36,6 +36,7 @@ ILLEGAL = [
     ({"subbands": ""}, "wepadim.subbands: '' is not a subband"),
     ({"grid": 1}, "wepadim.grid: grid 1 is out of range; choose 'smallest' or a side from 2 to 128"),
     ({"grid": "largest"}, "wepadim.grid: .*'smallest'"),
+    ({"placement": "left"}, "wepadim.placement: .*'auto', 'centred' or 'resized'"),
     ({"antialias": "perhaps"}, "wepadim.antialias: .*boolean"),
     ({"cov_reg": 0}, r"wepadim.cov_reg: .*greater than or equal to 0\.00000001"),
     ({"cov_reg": 1e-300}, r"wepadim.cov_reg: .*greater than or equal to 0\.00000001"),
@@ -132,3 +133,18 @@ def test_an_unknown_method_gets_near_matches():
     assert "wepadim" in list_methods()
     with pytest.raises(ParamsError, match="'wepadin' is not a method; did you mean 'wepadim'"):
         get_method("wepadin")
+
+
+def test_only_haar_is_spread_evenly_by_default():
+    assert [made(wavelet=wavelet).centred for wavelet in ("haar", "db1", "bior1.1", "db2", "sym4")] == [False] * 3 + [
+        True
+    ] * 2
+    assert not made(mode="reference", wavelet="db4").centred
+    assert made(placement="centred").centred
+
+
+def test_a_model_from_before_there_was_a_choice_keeps_its_placement():
+    saved = made(wavelet="db4").model_dump()
+    del saved["placement"]
+    assert make_params(get_method("wepadim"), saved, restoring=True).placement == "resized"
+    assert make_params(get_method("wepadim"), {**saved, "placement": "auto"}, restoring=True).centred

@@ -176,6 +176,44 @@ def test_two_matrix_products_equal_transforming_and_resizing(wavelet, level, siz
         assert_close(found[name], wanted.numpy(), 1e-5)
 
 
+def centre_of_response(wavelet, level, size, cells, place, centred):
+    """Where noise around `place` is seen in each subband on the grid, in pixels; 400 channels, so that every subband sees it."""
+    window = torch.exp(-(torch.arange(size, dtype=torch.float32) - place).square() / 4)
+    maps = torch.from_numpy(noise((1, 400, size, size))).float() * window * window[:, None]
+    found = gridded_subbands(maps, wavelet, level, (cells, cells), True, centred)
+    seen = {}
+    for name, vectors in found.items():
+        energy = vectors.reshape(cells, cells, -1).square().sum(2)
+        middles = (torch.arange(cells) + 0.5) * size / cells - 0.5
+        seen[name] = [float((middles * energy.sum(axis)).sum() / energy.sum()) for axis in (0, 1)]
+    return seen
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "db2", "db4", "sym4", "coif2", "bior2.2"])
+@pytest.mark.parametrize("level", [1, 2])
+def test_centred_coefficients_lie_on_what_they_show(wavelet, level):
+    for size, place in ((56, 30.0), (57, 20.0)):
+        seen = centre_of_response(wavelet, level, size, 14, place, True)
+        for name, centres in seen.items():
+            assert max(abs(centre - place) for centre in centres) < 0.5 * 2**level, (name, centres)
+
+
+def test_coefficients_of_long_filters_are_shifted_if_they_are_spread_evenly():
+    shifted = centre_of_response("db4", 1, 14, 14, 7.0, False)["LL"]
+    assert min(centre - 7.0 for centre in shifted) > 1.25  # of a map at stride 16: 20 pixels of the image
+    centred = centre_of_response("db4", 1, 14, 14, 7.0, True)["LL"]
+    assert max(abs(centre - 7.0) for centre in centred) < 0.5
+
+
+@pytest.mark.parametrize("size", [14, 28, 56])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_haar_lies_evenly_on_even_maps(size, antialias):
+    maps = torch.from_numpy(noise((2, 3, size, size)))
+    even, centred = (gridded_subbands(maps, "haar", 1, (14, 14), antialias, each) for each in (False, True))
+    for name in SUBBANDS:
+        assert_close(centred[name], even[name].numpy(), 1e-6)
+
+
 def test_no_images_give_no_rows():
     found = gridded_subbands(torch.zeros(0, 3, 8, 8), "haar", 2, (4, 4), True)
     assert {name: tuple(vectors.shape) for name, vectors in found.items()} == {

@@ -140,10 +140,10 @@ class AxisOperators:
 
 
 @functools.lru_cache(maxsize=64)
-def axis_operators(size: int, wavelet: str, level: int, cells: int, antialias: bool) -> AxisOperators:
+def axis_operators(
+    size: int, wavelet: str, level: int, cells: int, antialias: bool, centred: bool = False
+) -> AxisOperators:
     """Matrices that take an axis of `size` pixels to `cells` grid cells.
-
-    Every detail is first brought to the size of the last LL map (as WE-PaDiM does), then everything to the grid.
 
     Args:
         size: pixels of the map along this axis.
@@ -151,26 +151,63 @@ def axis_operators(size: int, wavelet: str, level: int, cells: int, antialias: b
         level: number of levels.
         cells: cells of the grid along this axis.
         antialias: whether reductions are low-pass filtered first.
+        centred: whether each coefficient lies where its filter's energy has its centre. Else every detail is brought to the size
+            of the last LL map, then everything to the grid (as WE-PaDiM does), as if coefficients lay evenly between the borders:
+            but those of a filter of length L begin L - 2 pixels before the border, and Daubechies' energy lies at one end.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pytorch_wavelets.dwt import lowlevel
     filters = pywt.Wavelet(check_wavelet(wavelet))
     taps = [tap.double() for tap in lowlevel.prep_filt_afb1d(filters.dec_lo, filters.dec_hi)]
-    low = torch.eye(size, dtype=torch.float64)
-    pairs = []
-    for _ in range(level):
-        # The columns of `low` are responses to unit impulses: as channels of one image they pass the filter bank together.
-        both = lowlevel.afb1d(low.T.reshape(1, size, -1, 1), *taps, mode="zero", dim=2)
-        split = both.reshape(size, 2, -1)
-        low, high = split[:, 0].T, split[:, 1].T
-        pairs.append((low, high))
+
+    def transformed(pixels: int) -> list[tuple[Tensor, Tensor]]:
+        low, pairs = torch.eye(pixels, dtype=torch.float64), []
+        for _ in range(level):
+            # The columns of `low` are responses to unit impulses: as channels of one image they pass the filter bank together.
+            both = lowlevel.afb1d(low.T.reshape(1, pixels, -1, 1), *taps, mode="zero", dim=2)
+            split = both.reshape(pixels, 2, -1)
+            low, high = split[:, 0].T, split[:, 1].T
+            pairs.append((low, high))
+        return pairs
+
+    pairs = transformed(size)
+    if centred:
+        # On an axis with room for whole filters on both sides.
+        whole = transformed(size + 2 ** (level + 2) * filters.dec_len)
+        placed = [
+            tuple(
+                _placed_rows(operator, _first_centre(free, 2**step), 2**step, size, cells, antialias)
+                for operator, free in zip(pair, free_pair, strict=True)
+            )
+            for step, (pair, free_pair) in enumerate(zip(pairs, whole, strict=True), 1)
+        ]
+        return AxisOperators(placed[-1][0], tuple((low, high) for low, high in placed))
 
     def to_grid(operator: Tensor) -> Tensor:
-        resized = _resize_rows(_resize_rows(operator, len(low), antialias), cells, antialias)
+        resized = _resize_rows(_resize_rows(operator, len(pairs[-1][0]), antialias), cells, antialias)
         return resized.float().contiguous()
 
-    return AxisOperators(to_grid(low), tuple((to_grid(low_), to_grid(high_)) for low_, high_ in pairs))
+    return AxisOperators(to_grid(pairs[-1][0]), tuple((to_grid(low), to_grid(high)) for low, high in pairs))
+
+
+def _first_centre(operator: Tensor, spacing: int) -> float:
+    """Where the energy of coefficient 0 has its centre, in pixels from the first one; from the coefficient in the middle."""
+    middle = len(operator) // 2
+    energy = operator[middle].square()
+    return float((torch.arange(len(energy)) * energy).sum() / energy.sum()) - spacing * middle
+
+
+def _placed_rows(operator: Tensor, first: float, spacing: int, size: int, cells: int, antialias: bool) -> Tensor:
+    """Coefficients, rows of `operator` that lie `spacing` pixels apart from `first`, interpolated at the centres of grid cells."""
+    places = first + spacing * torch.arange(len(operator), dtype=torch.float64)
+    pixels_per_cell = size / cells
+    centres = (torch.arange(cells, dtype=torch.float64) + 0.5) * pixels_per_cell - 0.5
+    reach = max(spacing, pixels_per_cell) if antialias else spacing
+    # Beyond the outermost coefficients their values go on.
+    distances = centres.clamp(places[0], places[-1])[:, None] - places
+    weights = (1 - distances.abs() / reach).clamp_min(0)
+    return (weights / weights.sum(dim=1, keepdim=True) @ operator).float().contiguous()
 
 
 def _resize_rows(operator: Tensor, rows: int, antialias: bool) -> Tensor:
@@ -180,7 +217,7 @@ def _resize_rows(operator: Tensor, rows: int, antialias: bool) -> Tensor:
 
 
 def gridded_subbands(
-    maps: Tensor, wavelet: str, level: int, cells: tuple[int, int], antialias: bool
+    maps: Tensor, wavelet: str, level: int, cells: tuple[int, int], antialias: bool, centred: bool = False
 ) -> dict[str, Tensor]:
     """All four subbands of a layer on one grid, grid position first, by two matrix products.
 
@@ -190,14 +227,15 @@ def gridded_subbands(
         level: number of levels.
         cells: the grid (height, width); P = height * width positions, row by row.
         antialias: whether reductions are low-pass filtered first.
+        centred: where coefficients lie on the grid; see `axis_operators`.
 
     Returns:
-        By subband name: ``LL`` (P, N, C), others (P, N, C * level), finest level first; equal to transforming with
-        `wavelet_subbands` and resizing with `resize_maps`, to rounding.
+        By subband name: ``LL`` (P, N, C), others (P, N, C * level), finest level first; unless they are centred, equal to
+        transforming with `wavelet_subbands` and resizing with `resize_maps`, to rounding.
     """
     images, channels, height, width = maps.shape
-    rows = axis_operators(height, wavelet, level, cells[0], antialias)
-    columns = axis_operators(width, wavelet, level, cells[1], antialias)
+    rows = axis_operators(height, wavelet, level, cells[0], antialias, centred)
+    columns = axis_operators(width, wavelet, level, cells[1], antialias, centred)
 
     def along_width(operator: Tensor) -> Tensor:
         product = maps.reshape(-1, width) @ operator.T.to(maps.device)

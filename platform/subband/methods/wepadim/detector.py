@@ -22,7 +22,9 @@ def vectors(layers: Iterable[Iterable[np.ndarray | Tensor]], params: WEPaDiMPara
     kept = params.subbands.split("+")
     parts: list[Tensor] = []
     for batches in layers:
-        bands = layer_positions(batches, params.wavelet, params.level, params.grid_side(), params.antialias)
+        bands = layer_positions(
+            batches, params.wavelet, params.level, params.grid_side(), params.antialias, params.centred
+        )
         parts.extend(bands[name] for name in kept)
     return torch.cat(parts, dim=2)
 

@@ -49,7 +49,7 @@ def embed(
 
 
 def layer_positions(
-    batches: Iterable[np.ndarray | Tensor], wavelet: str, level: int, side: int, antialias: bool
+    batches: Iterable[np.ndarray | Tensor], wavelet: str, level: int, side: int, antialias: bool, centred: bool = False
 ) -> dict[str, Tensor]:
     """All four subbands of one layer for many images, grid position first.
 
@@ -59,6 +59,7 @@ def layer_positions(
         level: number of levels.
         side: side of the common grid in cells.
         antialias: whether reductions are low-pass filtered first.
+        centred: where coefficients lie on the grid; see `subband.nn.wavelets.axis_operators`.
 
     Returns:
         By subband name (P, N, C') float32, C' = C for LL and C * level for the others, finest level first. The channel order
@@ -67,7 +68,7 @@ def layer_positions(
     parts: dict[str, list[Tensor]] = {name: [] for name in SUBBANDS}
     for batch in batches:
         maps = torch.tensor(batch) if isinstance(batch, np.ndarray) else batch
-        bands = gridded_subbands(maps, wavelet, level, (side, side), antialias)
+        bands = gridded_subbands(maps, wavelet, level, (side, side), antialias, centred)
         for name, band in bands.items():
             parts[name].append(band)
     return {name: torch.cat(vectors, dim=1) for name, vectors in parts.items()}

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+import pywt
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from subband.errors import ParamsError
 from subband.methods.frozen import FrozenBackboneParams
+from subband.nn.backbones import RESTORING
 from subband.nn.smoothing import Smoothing
 from subband.nn.wavelets import MAX_LEVEL, canonical_subbands, check_wavelet, transformed_size
+
+SHORTEST_FILTER = 2  # haar's
 
 REFERENCE: dict[str, Any] = {
     "framing": "crop",
     "grid": "smallest",
     "antialias": False,
+    "placement": "resized",
     "distance": "squared",
     "smoothing": "reference",
     "jitter": 1e-6,
@@ -24,17 +29,23 @@ CORRECTED: dict[str, Any] = {
     "framing": "stretch",
     "grid": 14,
     "antialias": True,
+    "placement": "auto",
     "distance": "mahalanobis",
     "smoothing": "gaussian",
     "jitter": 0.0,
 }
 
 
+def is_centred(placement: str, wavelet: str) -> bool:
+    """What the param `placement` means for a wavelet."""
+    return placement == "centred" or (placement == "auto" and pywt.Wavelet(wavelet).dec_len > SHORTEST_FILTER)
+
+
 class WEPaDiMParams(FrozenBackboneParams):
     """Hyper-parameters of WE-PaDiM (arXiv 2508.16034).
 
-    Corrected: whole picture, 14 x 14 grid with antialiased resizing, Mahalanobis distance, true Gaussian. Reference: the published
-    code's behaviour, warts included.
+    Corrected: whole picture, 14 x 14 grid with antialiased resizing, coefficients of long filters where these are, Mahalanobis
+    distance, true Gaussian. Reference: the published code's behaviour, warts included.
     """
 
     reference: ClassVar[Mapping[str, Any]] = REFERENCE
@@ -51,6 +62,12 @@ class WEPaDiMParams(FrozenBackboneParams):
         "Finer grids localise better and cost more.",
     )
     antialias: bool = Field(True, description="Low-pass filter before a layer is reduced to the grid.")
+    placement: Literal["auto", "centred", "resized"] = Field(
+        "auto",
+        description="Where wavelet coefficients lie on the grid. centred: each at the centre of its filter's energy. resized: "
+        "spread evenly between the borders, as published, which shifts the maps of long filters. auto: centred, but resized for "
+        "haar, whose coefficients lie evenly (to half a cell where a map has an odd side).",
+    )
     cov_reg: float = Field(
         0.01,
         ge=1e-8,
@@ -71,6 +88,13 @@ class WEPaDiMParams(FrozenBackboneParams):
     sigma: float = Field(
         4.0, gt=0, le=64, allow_inf_nan=False, description="Standard deviation of the smoothing, pixels at image_size."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _placement_of_older_models(cls, values: Any, info: ValidationInfo) -> Any:
+        if isinstance(values, dict) and info.context == RESTORING:
+            return {"placement": "resized", **values}  # what was saved before there was a choice
+        return values
 
     @field_validator("wavelet")
     @classmethod
@@ -102,6 +126,11 @@ class WEPaDiMParams(FrozenBackboneParams):
         """
         sides = [transformed_size(tap.size(self.image_size), self.wavelet, self.level) for tap in self.network().taps]
         return min(sides) if self.grid == "smallest" else self.grid
+
+    @property
+    def centred(self) -> bool:
+        """Whether coefficients lie where their filters have the centre of their energy."""
+        return is_centred(self.placement, self.wavelet)
 
     @property
     def regularisation(self) -> float:

@@ -4,8 +4,8 @@ What each stage reads is all that its result depends on::
 
     images    framing, resize, image_size, resampling
     features  backbone, weights, normalisation, blocks
-    grams     wavelet, level, grid, antialias         inner products per (layer, subband)     | dual form
-    embedding wavelet, level, grid, antialias         vectors per (layer, subband)            | primal form
+    grams     wavelet, level, grid, antialias, placement   inner products per (layer, subband)     | dual form
+    embedding wavelet, level, grid, antialias, placement   vectors per (layer, subband)            | primal form
     spectrum  subbands                                one factorisation, every regularisation
     distances cov_reg, jitter, distance
     maps      sigma, smoothing, image_size
@@ -26,7 +26,7 @@ from subband.data import Split
 from subband.methods.features import IMAGES, features_stage
 from subband.methods.wepadim.embedding import layer_positions
 from subband.methods.wepadim.gaussian import Spectrum, dual_spectrum, inner_products, spectrum
-from subband.methods.wepadim.params import WEPaDiMParams
+from subband.methods.wepadim.params import WEPaDiMParams, is_centred
 from subband.nn.smoothing import smooth_maps, smoothing_matrices
 from subband.nn.wavelets import SUBBANDS, transformed_size
 from subband.stages import Chain, Chunk, ParamView, Stage, Upstream
@@ -50,7 +50,9 @@ def _by_layer_and_subband(upstream: Upstream, params: ParamView) -> Iterator[tup
     count = features.arrays[f"fit.{layers[0]}"].shape[0]
     for layer in layers:
         batches = (batch for role in ("fit", "query") for batch in features.batches(f"{role}.{layer}"))
-        for band, vectors in layer_positions(batches, params.wavelet, params.level, side, params.antialias).items():
+        centred = is_centred(params.placement, params.wavelet)
+        bands = layer_positions(batches, params.wavelet, params.level, side, params.antialias, centred)
+        for band, vectors in bands.items():
             yield f"{layer}.{band}", vectors, count
 
 
@@ -116,7 +118,7 @@ def _maps(upstream: Upstream, params: ParamView, source: Split) -> Chunk:
     return {"maps": maps.numpy(), "scores": maps.amax(dim=(1, 2)).numpy()}
 
 
-_GRID_READS = ("wavelet", "level", "grid", "antialias")
+_GRID_READS = ("wavelet", "level", "grid", "antialias", "placement")
 FEATURES = features_stage("features")
 GRAMS = Stage("grams", 1, _GRID_READS, _grams)
 EMBEDDING = Stage("embedding", 1, _GRID_READS, _embedding)
