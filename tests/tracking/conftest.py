@@ -31,7 +31,8 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's tables and no runs: the migrations take seconds, a copy takes none."""
     os.environ.update(QUIET)
     folder = tmp_path_factory.mktemp("empty")
-    client = connect(resolve_tracking(None, folder))
+    # Named, since a test that ran before may have left a tracking URI in the environment.
+    client = connect(resolve_tracking(f"sqlite:///{folder / 'mlflow.db'}", folder))
     client._tracking_client.store.engine.dispose()
     return folder / "mlflow.db"
 
