@@ -12,8 +12,8 @@ import _checkout  # noqa: F401  # isort: skip  # first: it makes the next import
 
 import sys
 
+from subband.analysis.job import analysis_job
 from subband.analysis.speed import SpeedSettings, run
-from subband.tuning.analysis_job import analysis_job
 
 if __name__ == "__main__":
     sys.exit(analysis_job("benchmark-fps", SpeedSettings, run, __doc__ or ""))

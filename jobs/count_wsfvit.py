@@ -11,14 +11,17 @@ all). How each column is obtained stands below the table.
 import _checkout  # noqa: F401  # isort: skip  # first: it makes the next imports possible
 
 import csv
+import io
 import sys
 from pathlib import Path
 
 import tyro
 
-from subband.errors import SubbandError
+from subband.errors import ParamsError
+from subband.files import write_atomically
 from subband.methods.wsfvit.counting import Count, count_models
 from subband.methods.wsfvit.published import MODELS
+from subband.runs.shell import DONE, run_job
 
 HEAD = (
     f"{'model':<14}{'input':>6}{'parameters':>13}{'published':>11}"
@@ -43,7 +46,7 @@ def line(count: Count) -> str:
     )
 
 
-def count_wsfvit(models: tuple[str, ...] = tuple(MODELS), csv_file: Path | None = None) -> None:
+def count_wsfvit(models: tuple[str, ...] = tuple(MODELS), csv_file: Path | None = None) -> int:
     """Count, print, write.
 
     Args:
@@ -57,15 +60,17 @@ def count_wsfvit(models: tuple[str, ...] = tuple(MODELS), csv_file: Path | None 
         counts.append(count)
     print(EXPLAINED)
     if csv_file is not None and counts:
-        with csv_file.open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.DictWriter(handle, counts[0].row())
-            writer.writeheader()
-            writer.writerows(count.row() for count in counts)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, counts[0].row())
+        writer.writeheader()
+        writer.writerows(count.row() for count in counts)
+        try:
+            write_atomically(csv_file, text.getvalue().encode())
+        except OSError as error:
+            raise ParamsError(f"--csv-file {csv_file} cannot be written: {error.strerror}") from error
         print(f"\nwritten to {csv_file}")
+    return DONE
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(count_wsfvit, description=__doc__)
-    except (SubbandError, OSError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(run_job(lambda shell: tyro.cli(count_wsfvit, description=__doc__)))

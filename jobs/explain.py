@@ -13,7 +13,7 @@ import _checkout  # noqa: F401  # isort: skip  # first: it makes the next import
 import sys
 
 from subband.analysis.explanation import ExplanationSettings, run
-from subband.tuning.analysis_job import analysis_job
+from subband.analysis.job import analysis_job
 
 if __name__ == "__main__":
     sys.exit(analysis_job("explain", ExplanationSettings, run, __doc__ or "", positional=("models",)))

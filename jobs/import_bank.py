@@ -16,9 +16,10 @@ from typing import Annotated
 import tyro
 
 from subband.data import load_images, open_dataset
-from subband.errors import DataError, SubbandError
+from subband.errors import DataError
 from subband.methods.wedgenet.adoption import calibrate, detector_of
 from subband.methods.wedgenet.published import read_bank
+from subband.runs.shell import DONE, run_job
 
 
 def import_bank(
@@ -29,7 +30,7 @@ def import_bank(
     encoder_seed: int = 0,
     wavelet: str = "haar",
     fpr: float = 0.05,
-) -> None:
+) -> int:
     """Read, calibrate, save.
 
     Args:
@@ -58,10 +59,8 @@ def import_bank(
     print(f"{bank.name}: {len(found.vectors_MD)} vectors of {found.vectors_MD.shape[1]} numbers, {detector.method}")
     print(f"threshold {detector.calibration.threshold:.4g}: {detector.calibration.rule}")
     print(f"saved to {detector.save(out)}")
+    return DONE
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(import_bank, description=__doc__)
-    except SubbandError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(run_job(lambda shell: tyro.cli(import_bank, description=__doc__)))

@@ -11,7 +11,7 @@ import _checkout  # noqa: F401  # isort: skip  # first: it makes the next import
 import sys
 
 from subband.analysis.gap import GapSettings, run
-from subband.tuning.analysis_job import analysis_job
+from subband.analysis.job import analysis_job
 
 if __name__ == "__main__":
     sys.exit(analysis_job("score-gap", GapSettings, run, __doc__ or ""))

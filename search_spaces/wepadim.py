@@ -23,8 +23,8 @@ import optuna
 import pywt
 
 from subband.nn.wavelets import SUBBANDS
-from subband.report.records import complete_with
 from subband.trials import TrialRecord
+from subband.trials.ranking import complete_with
 from subband.tuning.space import Point, Preset, Space, grid, product
 
 WAVELETS = ("haar", "db2", "db4", "sym3", "sym4", "coif1", "coif2", "bior2.2")

@@ -25,32 +25,31 @@ from typing import Annotated, Any
 
 import tyro
 from pydantic import Field, create_model
-from rich.console import Console
 
 from serve.place import Place, check_still_ours, choose_place, deployed_at, running_serve
 from serve.settings import DEFAULT_NAME, ServeSettings, make_settings
 from subband.compute import START_SECONDS, start_local_ray
 from subband.errors import ClusterError, ParamsError, SubbandError
+from subband.runs.shell import DONE, Shell, run_job
 
 WATCH_SECONDS = 1.0  # between two looks at whether the application is still there
 
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until interrupted; returns the exit status."""
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    given = tyro.cli(_flags(), prog="serve/run.py", description=__doc__, args=argv)
-    values = {name: value for name, value in given.model_dump().items() if value is not None}
-    asked = {name: values.pop(name, None) for name in ("name", "route", "host", "port", "replace")}
-    try:
+
+    def body(shell: Shell) -> int:
+        given = tyro.cli(_flags(), prog="serve/run.py", description=__doc__, args=argv)
+        values = {name: value for name, value in given.model_dump().items() if value is not None}
+        asked = {name: values.pop(name, None) for name in ("name", "route", "host", "port", "replace")}
         settings = make_settings(values)
         place = choose_place(None, **asked)
         if not os.environ.get("RAY_ADDRESS"):  # a cluster's Serve may hold the port, and takes more applications
             _check_port(place.host, place.port)
-        _serve(console, settings, values, asked)
-    except SubbandError as error:
-        console.print(f"error: {error}", style="bold red")
-        return 1
-    return 0
+        _serve(shell, settings, values, asked)
+        return DONE
+
+    return run_job(body, "interrupted before it answered")
 
 
 def _flags() -> type[Any]:
@@ -116,11 +115,11 @@ def _connect() -> str:
     return "a local one (RAY_ADDRESS is not set)"
 
 
-def _serve(console: Console, settings: ServeSettings, values: dict[str, Any], asked: dict[str, Any]) -> None:
+def _serve(shell: Shell, settings: ServeSettings, values: dict[str, Any], asked: dict[str, Any]) -> None:
     """Deploy the application and wait until it ends.
 
     Args:
-        console: told what happens.
+        shell: told what happens.
         settings: of the application.
         values: those that were given, as the application takes them.
         asked: name, route, host, port and replace, as `choose_place` takes them.
@@ -137,8 +136,8 @@ def _serve(console: Console, settings: ServeSettings, values: dict[str, Any], as
 
     for what, where in (("folder", settings.models_dir), ("registry", settings.tracking_uri)):
         if where is not None:
-            console.print(f"{what}: {where}")
-    console.print(f"ray: {_connect()}")
+            shell.print(f"{what}: {where}")
+    shell.print(f"ray: {_connect()}")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
     ended = threading.Event()
@@ -155,7 +154,7 @@ def _serve(console: Console, settings: ServeSettings, values: dict[str, Any], as
         finally:  # a deployment that failed is there, too
             now = deployed_at(place.name)
             deployed = None if now == before else now
-        _advise(console, place, deployed)
+        _advise(shell, place, deployed)
         while not ended.wait(WATCH_SECONDS):
             check_still_ours(place, deployed)
     except KeyboardInterrupt:
@@ -164,14 +163,14 @@ def _serve(console: Console, settings: ServeSettings, values: dict[str, Any], as
         deployed = None
         raise
     finally:
-        console.print("closing")
+        shell.print("closing")
         if not joined:
             ray_serve.shutdown()  # type: ignore[no-untyped-call]
         elif deployed is not None and deployed_at(place.name) == deployed:  # what others deployed goes on
             ray_serve.delete(place.name)
 
 
-def _advise(console: Console, place: Place, deployed: float | None) -> None:
+def _advise(shell: Shell, place: Place, deployed: float | None) -> None:
     """Say what is served and how to ask."""
     import httpx
 
@@ -187,16 +186,16 @@ def _advise(console: Console, place: Place, deployed: float | None) -> None:
             check_still_ours(place, deployed)
             time.sleep(0.2)
     for trouble in found["troubles"].values():
-        console.print(f"note: {trouble}")
+        shell.print(f"note: {trouble}")
     if not found["models"]:
-        console.print("no model yet: run `make sweep`; its champions are picked up while this runs")
+        shell.print("no model yet: run `make sweep`; its champions are picked up while this runs")
     for model in found["models"]:
         threshold = f", threshold {model['threshold']:.4g}" if model["threshold"] is not None else ""
-        console.print(f"\n{model['name']} version {model['version']} ({model['method']}{threshold})")
+        shell.print(f"\n{model['name']} version {model['version']} ({model['method']}{threshold})")
         address = shlex.quote(f"{url}{model['predict']}")
-        console.print(f"  curl --data-binary @picture.png {address}")
-        console.print(f"  curl --data-binary @picture.png -H 'Accept: image/png' -o heatmap.png {address}")
-    console.print(f"\n{url}/v1/models lists them, {url}/docs explains every option; Ctrl-C ends")
+        shell.print(f"  curl --data-binary @image.png {address}")
+        shell.print(f"  curl --data-binary @image.png -H 'Accept: image/png' -o heatmap.png {address}")
+    shell.print(f"\n{url}/v1/models lists them, {url}/docs explains every option; Ctrl-C ends")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from subband.data.decoding import pixel_limit
 from subband.errors import ParamsError, unknown_name
 from subband.home import home
-from subband.methods.registry import validated
 from subband.tracking import resolve_tracking
+from subband.validating import validated
 
 PREFIX = "SUBBAND_SERVE_"
 DEFAULT_NAME = "subband"

@@ -16,7 +16,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from serve.answers import (
+from serve.batching import Batcher
+from serve.models import Models, UnknownModelError
+from serve.request import Asked
+from serve.schemas import (
     Answer,
     ClassesAnswer,
     ErrorAnswer,
@@ -31,9 +34,6 @@ from serve.answers import (
     OneAnswer,
     PredictOptions,
 )
-from serve.asked import Asked
-from serve.batching import Batcher
-from serve.models import Models, UnknownModelError
 from serve.settings import ServeSettings
 from serve.tasks import respond
 from serve.uploads import BodyTooLargeError, read_uploads
@@ -41,7 +41,7 @@ from subband import __version__
 from subband.data.threads import thread_count
 from subband.errors import DataError, ParamsError, SubbandError, TrackingError
 from subband.methods import Calibration, Detector
-from subband.methods.registry import validated
+from subband.validating import validated
 
 log = logging.getLogger(__name__)
 

@@ -42,7 +42,7 @@ def register() -> None:
 
 
 def connect_with_test_methods() -> None:
-    from subband.tuning.cluster import connect
+    from subband.compute.cluster import connect
 
     register()
     hook = {"runtime_env": {"worker_process_setup_hook": f"{__name__}.{register.__name__}"}}

@@ -27,10 +27,10 @@ sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
 
 import torch  # noqa: E402
 
+from subband.compute.group import run_on_workers  # noqa: E402
 from subband.data import open_dataset  # noqa: E402
 from subband.methods import Step, make_params, trained_method  # noqa: E402
-from subband.training.group import run_on_workers  # noqa: E402
-from subband.training.order import micro_batches  # noqa: E402
+from subband.training.batches import micro_batches  # noqa: E402
 from subband.training.worker import train_worker  # noqa: E402
 
 AGREE = 1e-4

@@ -20,8 +20,8 @@ SECONDS = 0.5
 def measure_costs(model: Deployable, names: Collection[str] = COSTS) -> tuple[dict[str, float], str]:
     """Measure a model where it would answer: on the GPU that this process sees, else on the CPU.
 
-    ``bank_mb`` is `Deployable.fitted_bytes` in 1e6 bytes. ``latency_ms`` and ``fps`` time one region, `Deployable.one_answer`; of a
-    detector it goes from uint8 pixels (1, 3, S, S) in host memory, which are preprocessed already, through the copy to the device
+    ``bank_mb`` is `Deployable.fitted_bytes` in 1e6 bytes. ``latency_ms`` and ``fps`` time one region, `Deployable.timing_probe`; of
+    a detector it goes from uint8 pixels (1, 3, S, S) in host memory, which are preprocessed already, through the copy to the device
     and the network, to map and score in host memory. Reading, decoding and resizing a file are not in it. The copy back waits for
     the device, so every repetition is whole; the device is idle before the first. After 3 repetitions of warm-up there are 10 to
     100, as many as fit into half a second: ``latency_ms`` is their median, ``fps`` their number by the time they took together.
@@ -48,7 +48,7 @@ def measure_costs(model: Deployable, names: Collection[str] = COSTS) -> tuple[di
 
 
 def _seconds_per_answer(model: Deployable) -> list[float]:
-    answer = model.one_answer()
+    answer = model.timing_probe()
     for _ in range(WARM_UP):
         answer()
     if torch.cuda.is_available():

@@ -19,6 +19,7 @@ from subband.data import (
     Category,
     Masks,
     Preprocess,
+    Sample,
     Selection,
     Split,
     Truth,
@@ -27,6 +28,7 @@ from subband.data import (
     load_masks,
     split_category,
 )
+from subband.data.similar import group_by_content
 from subband.errors import UndefinedMetricError
 from subband.methods.base import StagedMethod
 from subband.metrics import Regions, image_metrics, label_regions, pixel_metrics
@@ -137,6 +139,24 @@ class Scorer:
         except UndefinedMetricError as undefined:
             notes.append(f"{role}: {undefined}")
         return metrics
+
+
+def fit_split(category: Category, query: Sequence[Sample]) -> Split:
+    """The split of a detector that is fitted to all training images of a category, those that belong together in groups.
+
+    Under selection=test or holdout a sweep scores the same images, so its stages are found in the store.
+
+    Args:
+        category: its training images.
+        query: samples that are scored; there may be none.
+    """
+    return Split(
+        tuple(sample.image for sample in category.train),
+        tuple(sample.image for sample in query),
+        tuple(sample.name for sample in category.train),
+        tuple(sample.name for sample in query),
+        group_by_content(category.train),
+    )
 
 
 def split_runner(split: Split, store: Store | None) -> Runner:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import Response
 from pydantic import BaseModel
 
-from serve.asked import Asked
+from serve.request import Asked
 from serve.tasks.classes import classes
 from serve.tasks.defects import defects
 from serve.tasks.objects import objects

@@ -11,10 +11,10 @@ from fastapi import Response
 from PIL.Image import Image
 from pydantic import BaseModel
 
-from serve.answers import Answer, FileAnswer, FormAnswer, Frame, ImageSize, MapValues, PictureAnswer, PredictOptions
-from serve.asked import Asked, gathered
 from serve.heatmap import colour_scale, inspected_box, mask_png, overlay_png
 from serve.models import Loaded
+from serve.request import Asked, gathered
+from serve.schemas import Answer, FileAnswer, FormAnswer, Frame, ImageSize, MapValues, PictureAnswer, PredictOptions
 from subband.data import Preprocess
 from subband.errors import ParamsError
 from subband.methods import Calibration, Detector

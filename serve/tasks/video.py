@@ -10,8 +10,8 @@ from fastapi import Response
 from PIL import Image
 from pydantic import BaseModel
 
-from serve.answers import FramesAnswer, MapValues, png_text
-from serve.asked import Asked
+from serve.request import Asked
+from serve.schemas import FramesAnswer, MapValues, png_text
 from subband.data import decode_frames
 from subband.errors import ParamsError, SubbandError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.analysis.settings import Source
 
 TINY = "synthetic:?train=6&test=8&size=64&categories=nut,weave"

@@ -16,7 +16,7 @@ from class_models import CLASSES, DATA, made_classifier, saved_classifier
 
 import subband.methods.wsfvit  # noqa: F401  # registers the models
 from subband.analysis.explanation import Cam, ExplanationSettings, explained, grad_cam, run, stage_end
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.data import open_dataset
 from subband.errors import DataError, ModelError, ParamsError
 from subband.report.cam_rows import cam_rows

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from subband.analysis.prediction import PredictionSettings, run
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.data import open_dataset
 from subband.errors import DataError, ModelError, ParamsError
 from subband.methods import get_method, load, make_params

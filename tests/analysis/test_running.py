@@ -6,7 +6,7 @@ import json
 import pytest
 from matplotlib.figure import Figure
 
-from subband.analysis.running import Analysis, in_turn
+from subband.analysis.results import Analysis, in_turn
 from subband.errors import DataError, ParamsError
 
 

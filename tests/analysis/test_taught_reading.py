@@ -10,11 +10,11 @@ from PIL import Image
 
 from subband.analysis.detectors import obtain, parse_detectors
 from subband.analysis.settings import Source
+from subband.champions.fitted import ChampionReport, Winner, build_champion
 from subband.data import Category, open_dataset
 from subband.data.reading import ReadingRule
 from subband.methods import get_method, load, make_params
 from subband.stages import Store
-from subband.tuning.champion import ChampionReport, Winner, build_champion
 
 PARAMS = {"image_size": 32, "resize": 32, "backbone": "resnet18", "weights": "random:0", "grid": 4}
 

@@ -13,7 +13,7 @@ import torch
 from class_models import CLASSES, DATA, made_classifier, saved_classifier
 from PIL import Image
 
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.analysis.validation import ValidationSettings, all_logits, real_accuracy, run
 from subband.data import open_dataset
 from subband.data.class_examples import ClassExamples, Framing

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from timm.data import create_transform
 
-from subband.data import Draw, open_dataset
+from subband.data import ExampleKey, open_dataset
 from subband.data.class_examples import (
     Augmenting,
     ClassExamples,
@@ -69,24 +69,24 @@ def test_an_example_is_a_function_of_seed_epoch_and_index(data):
     def examples(seed=0):
         return ClassExamples(data.split("train"), Framing(32), Augmenting(), seed)
 
-    one = examples()[Draw(4, 2)]
+    one = examples()[ExampleKey(4, 2)]
     random.seed(99)  # what ran before must not matter
-    assert torch.equal(examples()[Draw(4, 2)]["images"], one["images"])
+    assert torch.equal(examples()[ExampleKey(4, 2)]["images"], one["images"])
     assert one["images"].shape == (3, 32, 32)
     assert one["images"].dtype == torch.float32
     assert int(one["labels"]) == 1
-    for other in (examples()[Draw(4, 3)], examples()[Draw(7, 2)], examples(1)[Draw(4, 2)]):
+    for other in (examples()[ExampleKey(4, 3)], examples()[ExampleKey(7, 2)], examples(1)[ExampleKey(4, 2)]):
         assert not torch.equal(other["images"], one["images"])
 
 
 def test_threads_prepare_the_same_examples(data):
     examples = ClassExamples(data.split("train"), Framing(32), Augmenting(), 0)
-    alone = [examples[Draw(index, 1)]["images"] for index in range(12)]
+    alone = [examples[ExampleKey(index, 1)]["images"] for index in range(12)]
     found = {}
 
     def work(indices):
         for index in indices:
-            found[index] = examples[Draw(index, 1)]["images"]
+            found[index] = examples[ExampleKey(index, 1)]["images"]
 
     threads = [threading.Thread(target=work, args=(range(first, 12, 3),)) for first in range(3)]
     for thread in threads:
@@ -99,7 +99,7 @@ def test_threads_prepare_the_same_examples(data):
 def test_nothing_is_drawn_for_pictures_that_are_judged(data):
     examples = ClassExamples(data.split("test"), Framing(32))
     before = torch.get_rng_state()
-    first, second = (examples[Draw(0, epoch)]["images"] for epoch in (0, 1))
+    first, second = (examples[ExampleKey(0, epoch)]["images"] for epoch in (0, 1))
     assert torch.equal(first, second)
     assert torch.equal(torch.get_rng_state(), before)
 

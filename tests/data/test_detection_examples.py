@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from subband.data import Draw, open_dataset
+from subband.data import ExampleKey, open_dataset
 from subband.data.detection import (
     DetectionEvaluation,
     DetectionTraining,
@@ -174,12 +174,12 @@ SCENE = framed(50, 40, [(2, 2, 10, 10), (20, 10, 45, 30)])
 
 def test_crowds_are_not_learnt_from_but_evaluated_on() -> None:
     pictures = [Made(SCENE, [True, False])]
-    example = DetectionTraining(pictures, "none", Sizes((40,), 64), 0)[Draw(0)]
+    example = DetectionTraining(pictures, "none", Sizes((40,), 64), 0)[ExampleKey(0)]
     assert example["labels"].tolist() == [1]
     assert example["boxes"].tolist() == [[20, 10, 45, 30]]
     assert example["masks"].dtype == torch.bool
     assert example["images"].shape == (3, 40, 50)
-    evaluated = DetectionEvaluation(pictures, 20, 64)[Draw(0)]
+    evaluated = DetectionEvaluation(pictures, 20, 64)[ExampleKey(0)]
     assert evaluated["images"].shape == (3, 20, 25)
     assert evaluated["size"].tolist() == [50, 40]
     truth = Instances.unpacked(bytes(evaluated["truth"].numpy()))
@@ -194,7 +194,7 @@ def test_what_is_drawn_is_a_function_of_seed_epoch_and_index() -> None:
 
     def seen(seed: int, epoch: int) -> list[tuple[int, ...]]:
         examples = DetectionTraining(data.split("train"), "flip-resize-crop", sizes, seed)
-        return [tuple(examples[Draw(index, epoch)]["images"].flatten().tolist()) for index in range(4)]
+        return [tuple(examples[ExampleKey(index, epoch)]["images"].flatten().tolist()) for index in range(4)]
 
     assert seen(0, 1) == seen(0, 1)
     assert seen(0, 1) != seen(0, 2)
@@ -204,7 +204,7 @@ def test_what_is_drawn_is_a_function_of_seed_epoch_and_index() -> None:
 def test_a_picture_of_another_size_than_its_annotations_is_named() -> None:
     wrong = Made(SCENE, [False, False], size=(40, 50))
     with pytest.raises(DataError, match="made has 50 x 40 pixels, but its annotations are of 40 x 50"):
-        DetectionTraining([wrong], "none", Sizes((40,), 64), 0)[Draw(0)]
+        DetectionTraining([wrong], "none", Sizes((40,), 64), 0)[ExampleKey(0)]
     told: list[tuple[int, int]] = []
     with pytest.raises(DataError, match="made has 50 x 40"):
         check_pictures([Made(SCENE, []), wrong], lambda done, of: told.append((done, of)))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subband.data import Draw, open_dataset
+from subband.data import ExampleKey, open_dataset
 from subband.data.digits import read_idx, sklearn_digits
 from subband.data.moving import STEP, bounce, draw_frames
 from subband.data.sequences import SequenceExamples
@@ -119,7 +119,7 @@ def test_validation_shows_digits_that_were_not_learnt_from(dataset):
 
 def test_examples_are_cut_into_seen_and_following_frames(dataset):
     examples = SequenceExamples(dataset.training(0), 4, 3)
-    example = examples[Draw(2, epoch=3)]
+    example = examples[ExampleKey(2, epoch=3)]
     frames = dataset.training(0).frames(2, 3)
     assert len(examples) == 6
     np.testing.assert_array_equal(example["frames"][:, 0], (frames[:4] / 255).astype(np.float32))

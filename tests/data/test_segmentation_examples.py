@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from subband.data import Draw, open_dataset
+from subband.data import ExampleKey, open_dataset
 from subband.data.segmentation import SegmentationExamples, segmentation_split
 from subband.errors import DataError, ParamsError
 from tests.data.conftest import build_mvtec_category, build_pairs, write_mask
@@ -24,13 +24,13 @@ def samples(tmp_path):
 def test_tensors(samples):
     examples = SegmentationExamples(samples, 32, with_truth=True)
     assert len(examples) == 4
-    example = examples[Draw(1)]
+    example = examples[ExampleKey(1)]
     assert {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in example.items()} == {
         "images": (torch.float32, (3, 32, 32)),
         "masks": (torch.float32, (1, 32, 32)),
         "truth": (torch.uint8, (50, 70)),
     }
-    assert set(SegmentationExamples(samples, 32)[Draw(1)]) == {"images", "masks"}
+    assert set(SegmentationExamples(samples, 32)[ExampleKey(1)]) == {"images", "masks"}
     image = samples[1].image.open().resize((32, 32), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(example["images"].permute(1, 2, 0).numpy() * 255, np.asarray(image, np.float32))
     assert set(example["truth"].unique().tolist()) == {0, 255}
@@ -38,7 +38,7 @@ def test_tensors(samples):
 
 def test_masks_become_soft_as_torchvision_makes_them(samples):
     transforms = pytest.importorskip("torchvision.transforms.functional")
-    mask = SegmentationExamples(samples, 33)[Draw(2)]["masks"]
+    mask = SegmentationExamples(samples, 33)[ExampleKey(2)]["masks"]
     expected = transforms.to_tensor(transforms.resize(samples[2].mask.open(), [33, 33]))
     torch.testing.assert_close(mask, expected, rtol=0, atol=0)
     assert ((mask > 0) & (mask < 1)).any()
@@ -47,7 +47,7 @@ def test_masks_become_soft_as_torchvision_makes_them(samples):
 @pytest.mark.parametrize("augmentation", ["flip-rotate-turn", "crop-jitter"])
 def test_an_example_is_a_function_of_seed_epoch_and_index(samples, augmentation):
     examples = SegmentationExamples(samples, 24, augmentation, seed=5, with_truth=True)
-    draws = [Draw(index, epoch) for epoch in range(4) for index in range(4)]
+    draws = [ExampleKey(index, epoch) for epoch in range(4) for index in range(4)]
     in_order = [examples[draw] for draw in draws]
     with ThreadPoolExecutor(4) as pool:
         shuffled = list(pool.map(SegmentationExamples(samples, 24, augmentation, seed=5).__getitem__, draws[::-1]))[
@@ -66,7 +66,7 @@ def test_an_example_is_a_function_of_seed_epoch_and_index(samples, augmentation)
 
 def test_without_augmentation_every_epoch_is_the_same(samples):
     examples = SegmentationExamples(samples, 24)
-    assert torch.equal(examples[Draw(3, 0)]["images"], examples[Draw(3, 9)]["images"])
+    assert torch.equal(examples[ExampleKey(3, 0)]["images"], examples[ExampleKey(3, 9)]["images"])
 
 
 def test_bad_pairs_and_settings_are_named(samples):
@@ -74,11 +74,11 @@ def test_bad_pairs_and_settings_are_named(samples):
     write_mask(samples[1].mask.path, (70, 50), value=200)
     examples = SegmentationExamples(samples, 24)
     with pytest.raises(DataError, match=r"000\.png is 70 x 49 pixels"):
-        examples[Draw(0)]
+        examples[ExampleKey(0)]
     with pytest.raises(DataError, match=r"001\.png is not binary"):
-        examples[Draw(1)]
-    assert SegmentationExamples(samples, 24, masks="threshold")[Draw(1)]["masks"].max() == 1
-    assert SegmentationExamples(samples, 24, masks="grey")[Draw(1)]["masks"].max() == np.float32(200 / 255)
+        examples[ExampleKey(1)]
+    assert SegmentationExamples(samples, 24, masks="threshold")[ExampleKey(1)]["masks"].max() == 1
+    assert SegmentationExamples(samples, 24, masks="grey")[ExampleKey(1)]["masks"].max() == np.float32(200 / 255)
     with pytest.raises(ParamsError, match="'flip-rotat' is not an augmentation"):
         SegmentationExamples(samples, 24, "flip-rotat")
     with pytest.raises(DataError, match="'soft' is not a rule for masks"):

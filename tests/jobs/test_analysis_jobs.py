@@ -15,6 +15,7 @@ from job_runs import OUTSIDE, ROOT
 
 from subband.analysis.gap import GapSettings
 from subband.analysis.gap import run as score_gap
+from subband.analysis.job import analysis_job
 from subband.analysis.qualitative import QualitativeSettings
 from subband.analysis.qualitative import run as figures
 from subband.analysis.robustness import RobustnessSettings
@@ -23,7 +24,6 @@ from subband.analysis.speed import SpeedSettings
 from subband.analysis.speed import run as benchmark_fps
 from subband.analysis.value_table import ValueTableSettings
 from subband.analysis.value_table import run as evaluate
-from subband.tuning.analysis_job import analysis_job
 
 TINY = ("--data", "synthetic:?train=6&test=8&size=64&categories=nut,weave")
 SMALL = "wepadim:image_size=64,grid=8"
@@ -55,7 +55,7 @@ def home(tmp_path_factory):
 def local_ray(home):
     import ray
 
-    from subband.tuning.cluster import connect
+    from subband.compute.cluster import connect
 
     connect()
     yield

@@ -34,7 +34,7 @@ def runs(place, name):
 
 
 def test_an_interrupted_and_then_killed_sweep_is_resumed_to_its_end(place):
-    arguments = ("--data", TINY, *SMALL_PARAMS, *GRID, "--name", "cut", "--no-register-champion")
+    arguments = ("--data", TINY, *SMALL_PARAMS, *GRID, "--name", "cut", "--no-register")
     job = place.start(*arguments)
     wait_for_trials(job, place.ledger("cut"), 3)
     job.send_signal(signal.SIGINT)
@@ -73,7 +73,7 @@ def test_an_interrupted_and_then_killed_sweep_is_resumed_to_its_end(place):
 @pytest.mark.slow
 def test_terminating_a_job_is_an_interruption(place):
     """`ray job stop` and cluster managers send SIGTERM."""
-    job = place.start("--data", TINY, *SMALL_PARAMS, *GRID, "--name", "term", "--no-register-champion")
+    job = place.start("--data", TINY, *SMALL_PARAMS, *GRID, "--name", "term", "--no-register")
     wait_for_trials(job, place.ledger("term"), 2)
     job.terminate()
     status, output = ended(job)
@@ -84,7 +84,7 @@ def test_terminating_a_job_is_an_interruption(place):
 
 @pytest.mark.slow
 def test_two_sweeps_at_once_on_one_store_and_one_database(place):
-    common = ("--data", TINY, *SMALL_PARAMS, "--workers", "1", "--search", "grid", "--no-register-champion")
+    common = ("--data", TINY, *SMALL_PARAMS, "--workers", "1", "--search", "grid", "--no-register")
     jobs = [
         place.start(*common, "--name", name, "--sigma", "2", "4", "--wavelet", wavelet, "haar")
         for name, wavelet in (("left", "db2"), ("right", "sym4"))

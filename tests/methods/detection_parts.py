@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from subband.data import Draw, open_dataset
+from subband.data import ExampleKey, open_dataset
 from subband.data.detection import DetectionTraining
 from subband.data.detection_augment import Sizes
 from subband.data.instances import DetectionData
@@ -36,7 +36,7 @@ def data() -> DetectionData:
 def batch(*indices: int, side: int = 64) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     """Pictures of the embedded data, index 7 without an object, and what is marked in them."""
     examples = DetectionTraining(data().split("train"), "none", Sizes((side,), 2 * side), 0)
-    drawn = [examples[Draw(index)] for index in indices]
+    drawn = [examples[ExampleKey(index)] for index in indices]
     images = [example.pop("images") for example in drawn]
     return images, drawn
 

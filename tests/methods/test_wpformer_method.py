@@ -9,7 +9,7 @@ from wpformer_subjects import SMALL, pictures, small_params
 
 from subband.data import open_dataset
 from subband.errors import DataError, ParamsError
-from subband.methods import Draw, Step, get_method, is_trained, trained_method
+from subband.methods import ExampleKey, Step, get_method, is_trained, trained_method
 from subband.methods.wpformer.method import drawn_side
 
 DATA = "synthetic-surface:?size=72&train=10&test=3"
@@ -22,7 +22,7 @@ def dataset():
 
 
 def batch_of(examples, indices, epoch=0):
-    drawn = [examples[Draw(index, epoch)] for index in indices]
+    drawn = [examples[ExampleKey(index, epoch)] for index in indices]
     stacked = {name: [example[name] for example in drawn] for name in drawn[0]}
     return {name: torch.stack(each) if name != "truth" else each for name, each in stacked.items()}
 
@@ -75,13 +75,13 @@ def test_data_without_test_pictures_cannot_choose_by_them(dataset):
 
 def test_only_training_pictures_are_augmented(dataset):
     found = METHOD.examples(small_params(), dataset)
-    train = [[found.train[Draw(i, epoch)]["images"] for i in range(len(found.train))] for epoch in (0, 1)]
+    train = [[found.train[ExampleKey(i, epoch)]["images"] for i in range(len(found.train))] for epoch in (0, 1)]
     assert not all(torch.equal(first, second) for first, second in zip(*train, strict=True))
-    first, second = (found.validation[Draw(0, epoch)] for epoch in (0, 1))
+    first, second = (found.validation[ExampleKey(0, epoch)] for epoch in (0, 1))
     assert torch.equal(first["images"], second["images"])
     assert first["truth"].shape == (72, 72)
     assert first["masks"].shape == (1, 64, 64)
-    assert "truth" not in found.train[Draw(0)]
+    assert "truth" not in found.train[ExampleKey(0)]
 
 
 def test_the_rate_is_a_cosine_that_steps_once_an_epoch():

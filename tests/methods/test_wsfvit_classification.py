@@ -15,13 +15,13 @@ from timm.scheduler import CosineLRScheduler
 from subband.data import open_dataset
 from subband.data.class_examples import seeded
 from subband.errors import DataError, ModelError, ParamsError
-from subband.methods import Draw, Step, get_method, is_trained, make_params, settled_params
+from subband.methods import ExampleKey, Step, get_method, is_trained, make_params, settled_params
 from subband.methods.wsfvit.classification_params import WSFViTParams, fitting_window
 from subband.methods.wsfvit.classification_recipes import RECIPES
 from subband.methods.wsfvit.classifier import make_network
 from subband.methods.wsfvit.published import MODELS
+from subband.training.batches import check_division
 from subband.training.loop import Training
-from subband.training.order import check_division
 
 METHOD = get_method("wsfvit")
 DATA = "synthetic-shapes:?classes=3&train=24&validation=6&test=6&size=32"
@@ -38,7 +38,7 @@ def data():
 
 
 def batch_of(examples, indices, epoch=0):
-    drawn = [examples[Draw(index, epoch)] for index in indices]
+    drawn = [examples[ExampleKey(index, epoch)] for index in indices]
     return {name: torch.stack([example[name] for example in drawn]) for name in drawn[0]}
 
 

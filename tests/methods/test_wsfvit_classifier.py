@@ -84,7 +84,7 @@ def test_it_is_saved_with_its_classes_and_answers_the_same(classifier, pictures,
     assert again.predict(pictures) == classifier.predict(pictures)
     examples = [{"images": image} for image in classifier.prepare(pictures)]
     np.testing.assert_array_equal(again.replay(examples), classifier.replay(examples))
-    assert len(again.one_answer()()[0]) == 3
+    assert len(again.timing_probe()()[0]) == 3
     assert again.fitted_bytes() == sum(each.nbytes for each in classifier.state_dict().values())
 
 

@@ -12,6 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from subband.champions.trained import finished, save_finished
+from subband.champions.trained_figures import training_figures
 from subband.data import open_dataset
 from subband.data.instances import box_of_mask
 from subband.errors import DataError, ModelError, ParamsError
@@ -20,9 +22,7 @@ from subband.methods.wsfvit_detection.backbone import make_body
 from subband.methods.wsfvit_detection.detector import ObjectDetector, detections, make_network
 from subband.methods.wsfvit_detection.method import WSFVIT_DETECTION as METHOD
 from subband.methods.wsfvit_detection.recipes import RECIPES
-from subband.training.figures import training_figures
 from subband.training.loop import Training
-from subband.training.proof import finished, save_proven
 from tests.methods.detection_parts import CLASSES, data, params
 
 KINDS = ("mask-rcnn", "cascade")
@@ -56,8 +56,8 @@ def test_it_trains_and_is_evaluated(trained: Training) -> None:
 
 
 def test_what_is_saved_answers_the_same(trained: Training, tmp_path: Path) -> None:
-    detector = finished(METHOD, trained.params, trained.use_best(), trained.history, trained.data, {})  # type: ignore[arg-type]
-    parity, _ = save_proven(detector, trained.data.validation, tmp_path / "model")
+    detector = finished(METHOD, trained.params, trained.use_best(), trained.history, trained.data, {}, data())  # type: ignore[arg-type]
+    parity, _ = save_finished(detector, trained.data.validation, tmp_path / "model")
     assert parity <= 1e-5
     loaded = load(tmp_path / "model")
     assert isinstance(loaded, ObjectDetector)
@@ -67,7 +67,7 @@ def test_what_is_saved_answers_the_same(trained: Training, tmp_path: Path) -> No
     (one,), (other,) = detector.predict([picture]), loaded.predict([np.asarray(picture)])  # type: ignore[attr-defined]
     np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-4)
     assert one.runs == other.runs
-    loaded.one_answer()()
+    loaded.timing_probe()()
     figures = training_figures(METHOD, "drawn", trained.data, trained.history, tmp_path / "model")
     assert list(figures) == ["learning-curves", "gallery-test"]
 

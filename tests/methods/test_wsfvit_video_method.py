@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from subband.data import Draw, open_dataset
+from subband.data import ExampleKey, open_dataset
 from subband.errors import DataError
 from subband.methods import Step, get_method
-from subband.methods.trained import Adopting, Scheduling
+from subband.methods.trained_base import ImportsCheckpoint, Scheduling
 from subband.metrics import score_sequence
 from tests.methods.video_subjects import sequences, tiny
 
@@ -15,7 +15,7 @@ METHOD = get_method("wsfvit-video")
 
 
 def batch_of(examples, indices, epoch=0):
-    drawn = [examples[Draw(index, epoch)] for index in indices]
+    drawn = [examples[ExampleKey(index, epoch)] for index in indices]
     return {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
 
 
@@ -31,8 +31,8 @@ def test_held_out_digits_choose_unless_the_test_does_as_published():
 
 def test_training_sequences_are_drawn_by_the_seed_of_the_training():
     one, other = (METHOD.examples(tiny(seed=seed), sequences()) for seed in (0, 1))
-    assert not torch.equal(one.train[Draw(0)]["frames"], other.train[Draw(0)]["frames"])
-    assert torch.equal(one.validation[Draw(0)]["frames"], other.validation[Draw(0)]["frames"])
+    assert not torch.equal(one.train[ExampleKey(0)]["frames"], other.train[ExampleKey(0)]["frames"])
+    assert torch.equal(one.validation[ExampleKey(0)]["frames"], other.validation[ExampleKey(0)]["frames"])
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_evaluation_gives_the_scores_of_each_sequence():
     results = METHOD.evaluate(params, model, batch)
     predictor = METHOD.finish(params, model, {})
     for index, result in enumerate(results):
-        example = test[Draw(index)]
+        example = test[ExampleKey(index)]
         predicted = predictor.replay([example]).reshape(4, 32, 32)
         expected = score_sequence(predicted, example["following"][:, 0], example["frames"][-1, 0])
         np.testing.assert_allclose(result.frame_mse_T, expected.frame_mse_T, rtol=1e-4)
@@ -87,7 +87,7 @@ def test_a_finished_predictor_has_weights_of_its_own():
 
 
 def test_the_method_adopts_and_schedules():
-    assert isinstance(METHOD, Adopting)
+    assert isinstance(METHOD, ImportsCheckpoint)
     assert isinstance(METHOD, Scheduling)
     assert not isinstance(get_method("wpformer"), Scheduling)
     (group,) = METHOD.optimizer(tiny(lr=0.5), METHOD.model(tiny())).param_groups

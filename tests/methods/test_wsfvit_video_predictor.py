@@ -67,7 +67,7 @@ def test_a_saved_predictor_predicts_the_same(predictor, tmp_path):
     examples = [{"frames": torch.rand(4, 1, 32, 32)} for _ in range(2)]
     assert loaded.replay(examples).shape == (2 * 4 * 32 * 32,)
     np.testing.assert_array_equal(loaded.replay(examples), predictor.replay(examples))
-    assert loaded.one_answer()().shape == (4, 32, 32)
+    assert loaded.timing_probe()().shape == (4, 32, 32)
 
 
 def test_tensors_of_other_params_are_refused(predictor, tmp_path):

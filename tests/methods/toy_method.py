@@ -61,7 +61,7 @@ class Toy:
         images = Stage("images", 1, ("image_size",), self.images, per_picture=True)
         return (images, Stage("maps", 1, ("power", "gain"), self.maps)), "toy"
 
-    def read_by_fit(self, params):
+    def fit_inputs(self, params):
         return ((self.chain(params, 2, 0)[0][:1], params),)
 
     def build(self, params, runner):

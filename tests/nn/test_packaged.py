@@ -90,7 +90,7 @@ def test_the_normalisation_is_part_of_the_stage_key():
             params = make_params(
                 method, {"backbone": "efficientnet_lite0", "weights": "packaged", "normalisation": normalisation}
             )
-            chain = method.read_by_fit(params)[0][0]
+            chain = method.fit_inputs(params)[0][0]
             keys.add(Runner(None, "same images", None).key(chain, params.model_dump()))
     assert len(keys) == 6
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from subband import report
 from subband.errors import ParamsError
-from subband.report.records import complete_with
+from subband.trials.ranking import complete_with
 
 # Accuracy and the two costs: t0 is the most accurate, t1 dominates t2, t3 is the cheapest.
 POINTS = [(0.95, 80.0, 400.0), (0.90, 20.0, 4.0), (0.88, 30.0, 5.0), (0.70, 5.0, 0.4)]

@@ -7,7 +7,7 @@ from made_records import SEARCHED, record
 
 from subband import report
 from subband.errors import ParamsError
-from subband.report.records import complete_with
+from subband.trials.ranking import complete_with
 
 
 def test_regret_is_best_report_minus_the_chosen_ones():

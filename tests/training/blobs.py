@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from subband.data import Preprocess
-from subband.methods import Draw, Step, TrainingParams, TrainingSet
+from subband.methods import ExampleKey, Step, TrainingParams, TrainingSet
 
 
 class BlobParams(TrainingParams):
@@ -33,7 +33,7 @@ class Blobs:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, draw: Draw) -> Mapping[str, Tensor]:
+    def __getitem__(self, draw: ExampleKey) -> Mapping[str, Tensor]:
         rng = np.random.default_rng([self.seed, draw.epoch, draw.index])
         image = rng.normal(size=(1, 12, 12))
         label = draw.index % 2

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from subband.champions.trained import save_finished
+from subband.champions.trained_figures import training_figures
 from subband.data import open_dataset
 from subband.methods import get_method, make_params, settled_params
-from subband.training.figures import training_figures
-from subband.training.proof import save_proven
 
 DATA = "synthetic-shapes:?classes=3&train=6&validation=3&test=9&size=32"
 
@@ -19,7 +19,7 @@ def trained(tmp_path):
     params = settled_params(method, make_params(method, {"variant": "p0", "image_size": 32}), dataset)
     examples = method.examples(params, dataset)
     classifier = method.finish(params, method.model(params), dict(examples.about))
-    parity, _ = save_proven(classifier, examples.validation, tmp_path / "model")
+    parity, _ = save_finished(classifier, examples.validation, tmp_path / "model")
     assert parity < 1e-6
     return method, examples, tmp_path / "model", classifier
 

@@ -52,9 +52,7 @@ def test_one_category_in_this_process(tmp_path, capsys):
     assert run("--category", "weave", "--fpr", "0.2", "--out", str(tmp_path / "out")) == 0
     check_detectors(tmp_path / "out", {"weave"})
     report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
-    assert {"weave.image_auroc", "weave.fit_seconds", "weave.pictures_seconds"} <= {
-        name for name, *_ in report["points"]
-    }
+    assert {"weave.image_auroc", "weave.fit_seconds", "weave.images_seconds"} <= {name for name, *_ in report["points"]}
     said = capsys.readouterr().out
     assert "weights: efficientnet_lite0 packaged" in said
     about = json.loads((tmp_path / "out" / "champions" / "weave" / "model.json").read_text())["about"]
@@ -69,18 +67,18 @@ def test_one_category_in_this_process(tmp_path, capsys):
 def test_every_category_on_two_workers_with_one_group(tmp_path, capsys):
     from subband.tracking import list_champions, resolve_tracking
 
-    assert run("--workers", "2", "--register-model", "--fpr", "0.2", "--out", str(tmp_path / "out")) == 0
+    assert run("--workers", "2", "--register", "--fpr", "0.2", "--out", str(tmp_path / "out")) == 0
     check_detectors(tmp_path / "out", {"weave", "nut"})
     champions = list_champions(resolve_tracking(None, tmp_path / "home"))
     assert [champion.name for champion in champions] == ["wepadim-synthetic-nut", "wepadim-synthetic-weave"]
     said = capsys.readouterr().out
     assert "workers: 2 with" in said
-    assert said.count("pictures done in") == 2
+    assert said.count("images done in") == 2
 
 
 def test_bad_input_is_told_before_anything_starts(tmp_path):
-    from subband.training.fit_run import make_fit_plan
-    from subband.training.fit_settings import FitSettings
+    from subband.training.fit_categories import make_fit_plan
+    from subband.training.settings import FitSettings
 
     for values, settings, error, message in (
         ({}, {"data": DATA, "category": "weawe"}, DataError, "did you mean 'weave'"),
@@ -109,8 +107,8 @@ def test_one_category_that_fails_does_not_stop_the_others(tmp_path, capsys):
 
 
 def test_pictures_with_defects_to_learn_from_are_refused(tmp_path):
-    from subband.training.fit_run import make_fit_plan
-    from subband.training.fit_settings import FitSettings
+    from subband.training.fit_categories import make_fit_plan
+    from subband.training.settings import FitSettings
 
     settings = FitSettings(data="synthetic-surface:?train=4&test=2&size=64", out=tmp_path / "out")
     with pytest.raises(

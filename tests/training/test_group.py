@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def run(function, storage, name, **options):
-    from subband.training.group import run_on_workers
+    from subband.compute.group import run_on_workers
 
     return run_on_workers(function, {"start": 5}, name=name, storage=storage, use_gpu=False, **options)
 
@@ -27,7 +27,7 @@ def test_workers_reduce_together_and_rank_0_is_heard_in_order(tmp_path):
         import torch
         from ray import train
 
-        from subband.training.group import send
+        from subband.compute.group import send
 
         rank = train.get_context().get_world_rank()
         total = torch.tensor([config["start"] + rank])
@@ -85,7 +85,7 @@ def test_other_failures_name_the_worker(tmp_path, fail, message):
 @pytest.mark.slow
 def test_a_listener_that_fails_loses_neither_the_next_messages_nor_the_result(tmp_path, caplog):
     def work(config):
-        from subband.training.group import send
+        from subband.compute.group import send
 
         for step in range(3):
             send({"step": step})
@@ -100,7 +100,7 @@ def test_a_listener_that_fails_loses_neither_the_next_messages_nor_the_result(tm
 
     assert run(work, tmp_path, "unheard", workers=1, on_message=full).return_value == "done"
     assert heard == [0, 1, 2]
-    warnings = [record.getMessage() for record in caplog.records if record.name == "subband.training.group"]
+    warnings = [record.getMessage() for record in caplog.records if record.name == "subband.compute.group"]
     assert warnings == ["progress of the workers is not kept in full: OSError: no space left for step 0"]
 
 
@@ -116,7 +116,7 @@ def test_a_listener_that_fails_loses_neither_the_next_messages_nor_the_result(tm
     ],
 )
 def test_processors_are_divided_in_whole_workers_on_each_machine(cpus, gpus, workers, each):
-    from subband.training.group import _equal_cpus
+    from subband.compute.group import _equal_cpus
 
     nodes = [{"CPU": cpu, "GPU": gpu} for cpu, gpu in zip(cpus, gpus, strict=True)]
     assert _equal_cpus(nodes, workers, gpu=any(gpus)) == each
@@ -125,7 +125,7 @@ def test_processors_are_divided_in_whole_workers_on_each_machine(cpus, gpus, wor
 def test_a_group_that_would_wait_for_ever_is_refused():
     import ray
 
-    from subband.training.group import check_fit
+    from subband.compute.group import check_fit
 
     cpus = int(ray.cluster_resources()["CPU"])
     check_fit(cpus, 1, use_gpu=False)
@@ -143,7 +143,7 @@ def test_a_group_that_would_wait_for_ever_is_refused():
 def test_the_processors_of_the_trial_that_starts_the_group_do_not_count():
     import ray
 
-    from subband.training.group import check_fit
+    from subband.compute.group import check_fit
 
     cpus = int(ray.cluster_resources()["CPU"])
 
@@ -157,10 +157,10 @@ def test_the_processors_of_the_trial_that_starts_the_group_do_not_count():
 INTERRUPTED = """
 import sys, time
 from pathlib import Path
-from subband.training.group import run_on_workers, send
+from subband.compute.group import run_on_workers, send
 
 def work(config):
-    from subband.training.group import send
+    from subband.compute.group import send
     send({"pid": __import__("os").getpid()})
     time.sleep(600)
 

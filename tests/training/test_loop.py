@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subband.errors import ModelError, ParamsError
+from subband.training.batches import WorkerContext, micro_batches
 from subband.training.checkpoint import (
     keep_checkpoint,
     kept_checkpoint,
@@ -25,13 +26,12 @@ from subband.training.checkpoint import (
     restore_checkpoint,
 )
 from subband.training.loop import Training
-from subband.training.order import Place, micro_batches
 from tests.training.blobs import BlobMethod, BlobParams
 
 METHOD = BlobMethod()
 
 
-def training(place: Place | None = None, **values: Any) -> Training:
+def training(place: WorkerContext | None = None, **values: Any) -> Training:
     params = BlobParams(**values)
     return Training(METHOD, params, METHOD.examples(params, None), place)
 
@@ -233,7 +233,7 @@ def test_what_cannot_be_trained_is_told_at_once(values: dict[str, Any], message:
 
 def test_a_batch_that_workers_cannot_share_is_told_with_one_that_they_can() -> None:
     with pytest.raises(ParamsError, match="give a batch of 6"):
-        training(Place(rank=0, world=3))
+        training(WorkerContext(rank=0, world=3))
 
 
 def test_other_params_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def _worker(rank: int, world: int, port: int, folder: str, values: dict[str, Any
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=world)
-    run = training(Place(rank, world), **values)
+    run = training(WorkerContext(rank, world), **values)
     list(run.run())
     torch.save({"history": run.history, "weights": weights(run)}, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
 from subband.errors import DataError, ParamsError
-from subband.named_folders import read_settings
-from subband.training.flags import parse_flags
-from subband.training.plan import TrainPlan, make_train_plan, save_settings, training_lock
+from subband.methods import get_method
+from subband.runs.flags import ParamFlags, parse_flags
+from subband.runs.folders import folder_lock, read_settings
+from subband.training.plan import LOCK_NAME, TrainPlan, make_train_plan, save_settings
 from subband.training.settings import TrainSettings
 
 TINY = ("--recipe", "smoke", "--data", "synthetic-surface:?train=10&test=3&size=64", "--batch", "4")
@@ -24,8 +26,12 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
+def parse(*argv: str) -> tuple[TrainSettings, dict[str, Any]]:
+    return parse_flags(TrainSettings, "", argv, params=ParamFlags("wpformer", get_method("wpformer").params_type))
+
+
 def plan(*argv: str) -> TrainPlan:
-    settings, values = parse_flags("wpformer", TrainSettings, "", argv)
+    settings, values = parse(*argv)
     return make_train_plan("wpformer", values, settings)
 
 
@@ -46,20 +52,26 @@ def at_epoch(made: TrainPlan, epoch: int, tested: int | None = None) -> None:
 
 
 def test_only_what_was_said_is_given() -> None:
-    settings, values = parse_flags("wpformer", TrainSettings, "", ["--workers=1", "--no-register-model", "--lr", "1"])
+    settings, values = parse("--workers=1", "--no-register", "--lr", "1")
     assert settings.model_fields_set == {"workers", "register_model"}
     assert not settings.register_model
     assert values == {"lr": 1.0}
-    assert parse_flags("wpformer", TrainSettings, "", ["--cpus_per_worker", "2"])[0].model_fields_set == {
-        "cpus_per_worker"
-    }
+    assert parse("--cpus_per_worker", "2")[0].model_fields_set == {"cpus_per_worker"}
+
+
+@pytest.mark.parametrize("old", ["register-model", "register-champion"])
+def test_the_old_names_of_a_flag_are_accepted_with_a_warning(old: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not parse(f"--no-{old}")[0].register_model
+    assert f"--no-{old} is now --no-register" in capsys.readouterr().err
+    assert parse(f"--{old}")[0].register_model
+    assert f"--{old} is now --register" in capsys.readouterr().err
 
 
 def test_a_default_that_is_said_wins_over_what_was_kept() -> None:
-    begun(*TINY, "--workers", "4", "--no-register-model", "--max-failures", "0", "--name", "one")
+    begun(*TINY, "--workers", "4", "--no-register", "--max-failures", "0", "--name", "one")
     kept = plan("--resume", "one").settings
     assert (kept.workers, kept.register_model, kept.max_failures) == (4, False, 0)
-    anew = plan("--resume", "one", "--workers", "1", "--register-model", "--max-failures", "2").settings
+    anew = plan("--resume", "one", "--workers", "1", "--register", "--max-failures", "2").settings
     assert (anew.workers, anew.register_model, anew.max_failures) == (1, True, 2)
 
 
@@ -110,13 +122,13 @@ def test_a_finished_training_asks_for_more_epochs() -> None:
 
 def test_a_training_is_run_by_one_process(tmp_path: Path) -> None:
     with (
-        training_lock(tmp_path / "one"),
-        training_lock(tmp_path / "two"),
+        folder_lock(tmp_path / "one", LOCK_NAME, "training"),
+        folder_lock(tmp_path / "two", LOCK_NAME, "training"),
         pytest.raises(ParamsError, match="training one is running in another process"),
-        training_lock(tmp_path / "one"),
+        folder_lock(tmp_path / "one", LOCK_NAME, "training"),
     ):
         pytest.fail("two hold it")
-    with training_lock(tmp_path / "one"):
+    with folder_lock(tmp_path / "one", LOCK_NAME, "training"):
         pass
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from subband.champions.trained_figures import training_figures
 from subband.methods import get_method
 from subband.training.checkpoint import keep_checkpoint, kept_checkpoint, restore_checkpoint
-from subband.training.figures import training_figures
 from subband.training.loop import Training
 from tests.methods.video_subjects import sequences, tiny
 from tests.training.blobs import BlobMethod, BlobParams

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from subband.data import Preprocess
 from subband.errors import DataError
-from subband.methods import Calibration, Detector, Draw, TrainingSet
+from subband.methods import Calibration, Detector, ExampleKey, TrainingSet
 from subband.metrics import auroc
 from subband.tuning.space import Point, Space, grid
 from tests.training.blobs import BlobMethod, BlobNet, BlobParams, Blobs
@@ -28,7 +28,7 @@ class SweptParams(BlobParams):
 class Pictures(Blobs):
     """The blobs as grey RGB pictures in [0, 1]."""
 
-    def __getitem__(self, draw: Draw) -> Mapping[str, Tensor]:
+    def __getitem__(self, draw: ExampleKey) -> Mapping[str, Tensor]:
         example = super().__getitem__(draw)
         levels = (255 * (0.5 + example["images"] / 10).clamp(0, 1)).round() / 255
         return {"images": levels.expand(3, -1, -1), "labels": example["labels"]}

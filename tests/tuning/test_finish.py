@@ -2,7 +2,7 @@
 
 import pytest
 
-from subband.tuning.finish import whole_uri
+from subband.champions.promote import whole_uri
 
 
 @pytest.mark.parametrize(

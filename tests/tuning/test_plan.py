@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from subband.errors import DataError, ParamsError
-from subband.named_folders import SETTINGS_NAME, read_settings
+from subband.runs.folders import SETTINGS_NAME, read_settings
 from subband.tuning.plan import save_settings
 
 DATA = "synthetic:?train=6&test=8&size=64&categories=weave,nut"

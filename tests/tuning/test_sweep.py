@@ -16,14 +16,14 @@ from subband.errors import DataError, SubbandError
 from subband.methods import make_params
 from subband.metrics import COSTS, METRICS
 from subband.report import regret
-from subband.report.records import complete_with, non_dominated
 from subband.stages import Store
 from subband.trials import read_records
+from subband.trials.ranking import complete_with, non_dominated
 
 DATA = "synthetic:?train=6&test=8&size=64&categories=weave,nut"
 ONE = "synthetic:?train=6&test=8&size=64&categories=weave"
 GRID = {"wavelet": ("haar", "db2"), "sigma": (2.0, 4.0), "cov_reg": (0.01, 0.1)}
-QUIET = {"register_champion": False}
+QUIET = {"register_model": False}
 
 
 def tracked(result, sweep_home):

@@ -3,8 +3,8 @@
 import pytest
 
 from subband.errors import ParamsError
-from subband.methods.registry import validated
 from subband.tuning.settings import SweepSettings
+from subband.validating import validated
 
 
 def settings(**values):

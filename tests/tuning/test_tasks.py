@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from subband.compute.tasks import spread_over_ray
 from subband.errors import DataError, SubbandError
-from subband.tuning.tasks import spread_over_ray
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -6,7 +6,7 @@ from search_spaces.wepadim import SPACE as STAGED
 from search_spaces.wpformer import SPACE as WPFORMER
 from subband.errors import DataError, ParamsError
 from subband.training.checkpoint import CHANGEABLE
-from subband.tuning.flags import parse
+from subband.tuning.job import parse_sweep as parse
 from subband.tuning.plan import make_plan
 from subband.tuning.population import Explore, first_points
 from subband.tuning.settings import SweepSettings, default_settings
@@ -22,7 +22,9 @@ def _known(sweep_home):
 
 def planned(space=SPACE, axes=None, **given):
     defaults = default_settings(space.method).model_dump()
-    return make_plan(space, axes or {}, SweepSettings(**{**defaults, **given}))
+    settings = SweepSettings(**{**defaults, **given})
+    settings.model_fields_set.intersection_update(given)
+    return make_plan(space, axes or {}, settings)
 
 
 def said(plan):

@@ -5,14 +5,14 @@ import pytest
 
 import subband
 from subband.methods import load
-from subband.report.records import complete_with
 from subband.trials import read_records
+from subband.trials.ranking import complete_with
 from subband.tuning.plan import make_plan
 from subband.tuning.settings import SweepSettings, default_settings
 from subband.tuning.sweep import run_sweep
 from tests.tuning.swept_blobs import SPACE
 
-QUIET = {"register_champion": False}
+QUIET = {"register_model": False}
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import subband
+from subband.champions.parity import check_saved
+from subband.champions.trained import ANSWERS, answers
 from subband.methods import load
-from subband.training.order import Place
-from subband.training.proof import check_answers
-from subband.tuning.training_files import ANSWERS
+from subband.training.batches import WorkerContext
 from subband.tuning.training_trial import TrainingTrial, TrainingTrialPlan
 from tests.local_ray import register
 from tests.tuning.swept_blobs import SWEPT_BLOBS
@@ -70,13 +70,14 @@ def test_an_epoch_a_step_and_all_of_it_at_the_end(trial, tmp_path):
     from subband.training.loop import Training
 
     params = SWEPT_BLOBS.params_type.model_validate(record["params"])
-    alone = Training(SWEPT_BLOBS, params, SWEPT_BLOBS.examples(params, subband.open_dataset(DATA)), Place())
+    alone = Training(SWEPT_BLOBS, params, SWEPT_BLOBS.examples(params, subband.open_dataset(DATA)), WorkerContext())
     epochs = list(alone.run())
     alone.use_best()
     assert record["choose"]["image_auroc"] == max(epoch.metrics["image_auroc"] for epoch in epochs)
     assert record["categories"]["far"]["report"] == alone.evaluate(alone.data.tests["far"])
     model = tmp_path / record["model"]
-    assert check_answers(model, alone.data.validation, np.load(model.parent / ANSWERS)) <= 1e-5
+    kept = np.load(model.parent / ANSWERS)
+    assert check_saved(model, lambda saved: answers(saved, alone.data.validation), kept) <= 1e-5
     weights = load(model).network.state_dict()
     assert all((weights[name] == value).all() for name, value in alone.best_weights.items())
 

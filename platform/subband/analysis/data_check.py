@@ -5,7 +5,6 @@ It starts no Ray and writes no run; only with `--suspects` does it compute featu
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from rich.table import Table
 
 from subband.data import Dataset, TaskData, open_dataset
 from subband.data.checks import Survey, survey
-from subband.errors import SubbandError
+from subband.runs.shell import run_job
 
 _KINDS_SHOWN = 6
 _NOTES_SHOWN = 40
@@ -37,15 +36,10 @@ def data_check_job(description: str, method: str, argv: Sequence[str] | None = N
     Returns:
         Exit status: 0 usable, 1 something must be corrected, 130 interrupted.
     """
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-    try:
-        return int(tyro.cli(_check, description=description, args=argv)(console, method))
-    except SubbandError as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}")
-        return 1
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command continues with the files that were not yet read", markup=False)
-        return 130
+    return run_job(
+        lambda shell: int(tyro.cli(_check, description=description, args=argv)(shell.console, method)),
+        "interrupted; the same command continues with the files that were not yet read",
+    )
 
 
 def _check(

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from subband.analysis.settings import Source
-from subband.data import Category, Split, fingerprint, is_embedded
+from subband.data import Category, fingerprint, is_embedded
 from subband.data.ruled import category_as_taught, rule_of
-from subband.data.similar import group_by_content
+from subband.decisions import Decision
 from subband.errors import ModelError, ParamsError, unknown_name
-from subband.evaluation import split_runner
+from subband.evaluation import fit_split, split_runner
 from subband.methods import Detector, list_methods, list_staged_methods, load, make_params, staged_method
 from subband.methods.weights_rule import settled_for_job
 from subband.stages import Runner, Store
@@ -50,7 +50,7 @@ class DetectorSpec:
     method: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     settled: Mapping[str, Any] = field(default_factory=dict)
-    decision: tuple[str, str, str] | None = None
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,7 @@ def _pair(text: str, part: str) -> tuple[str, str]:
 
 def category_runner(category: Category, store: Store | None) -> Runner:
     """The runner of a sweep under selection=test or holdout on this category: their stages are found in the store."""
-    fit, query = (tuple(sample.image for sample in samples) for samples in (category.train, category.test))
-    fit_names, query_names = (tuple(sample.name for sample in part) for part in (category.train, category.test))
-    return split_runner(Split(fit, query, fit_names, query_names, group_by_content(category.train)), store)
+    return split_runner(fit_split(category, category.test), store)
 
 
 def obtain(spec: DetectorSpec, category: Category, source: Source) -> Obtained:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from subband.analysis.detectors import REGISTRY
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.analysis.scoring import device
 from subband.analysis.settings import AnalysisSettings
 from subband.data import ClassData, Dataset, ImageSource, open_dataset

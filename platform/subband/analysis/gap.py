@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 from scipy.ndimage import gaussian_filter
 
 from subband.analysis.detectors import DetectorSpec, DetectorTask, obtain, parse_detectors
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.analysis.scoring import device, everything_reports, score_batches
 from subband.analysis.settings import AnalysisSettings, require_defects
 from subband.data import load_images

@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import Field
 
 from subband.analysis.detectors import REGISTRY
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.analysis.scoring import device
 from subband.analysis.settings import AnalysisSettings, Source
 from subband.data import Dataset, Sample, open_dataset

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 
 from subband.analysis.detectors import DetectorTask, obtain, parse_detectors
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.analysis.scoring import as_uint8, device, everything_reports, score_batches
 from subband.analysis.settings import AnalysisSettings
 from subband.data import Sample, load_images

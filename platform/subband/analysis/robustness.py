@@ -16,7 +16,7 @@ from torch import Tensor
 
 from subband.analysis import perturb
 from subband.analysis.detectors import DetectorTask, obtain, parse_detectors
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.analysis.scoring import as_uint8, device, everything_reports, score_batches
 from subband.analysis.settings import AnalysisSettings, require_defects
 from subband.data import load_images

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
 
 from subband.data import Category, Dataset, open_dataset
-from subband.errors import DataError, ParamsError
-from subband.home import home
+from subband.errors import DataError
+from subband.runs.settings import RunSettings, StoreSettings
 from subband.stages import DEFAULT_BUDGET_GB, Store
 
 SMOKE_DATA = "synthetic:?train=6&test=8&size=64&categories=weave,nut"
@@ -60,42 +59,14 @@ def require_defects(dataset: Dataset) -> None:
     )
 
 
-class AnalysisSettings(BaseModel):
+class AnalysisSettings(StoreSettings, RunSettings):
     """What is analysed, and where results go."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    data: str = Field(
-        "photos:",
-        description="Dataset URI: photos: (embedded), folder:PATH, table:FILE, mvtec:PATH, visa:PATH, synthetic: (embedded); add "
-        "?categories=a,b for some categories only.",
-    )
-    check: Literal["headers", "full"] = Field(
-        "headers",
-        description="What is checked before the start. headers: every file's header and content digest. full: every image is "
-        "decoded too, so that none can fail hours later.",
-    )
     out: Path | None = Field(
         None, description="Folder of the results, which must not exist; by default HOME/analysis/NAME."
     )
-    name: str | None = Field(
-        None, description="Name of the results and of the MLflow run; by default made from the time."
-    )
     workers: int | None = Field(None, ge=1, description="Categories at a time; by default one per CPU of the cluster.")
-    store: Path | None = Field(None, description="Folder of the stage store, on every node; by default HOME/store.")
-    store_gb: float = Field(
-        DEFAULT_BUDGET_GB, gt=0, description="Size of the store, GB, beyond which old stages are removed."
-    )
-    tracking_uri: str | None = Field(None, description="MLflow tracking URI; by default sqlite in HOME.")
     experiment: str | None = Field(None, description="MLflow experiment; by default analysis/DATASET.")
-    smoke: bool = Field(False, description="A tiny run that goes through every step in seconds.")
-
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, value: str | None) -> str | None:
-        if value is not None and not value.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise ParamsError(f"{value!r}: use letters, digits, '-', '_' and '.'")
-        return value
 
     def dataset(self) -> Dataset:
         """The dataset, opened; a tiny one in a smoke run that names no other.
@@ -103,10 +74,9 @@ class AnalysisSettings(BaseModel):
         Raises:
             DataError: it cannot be opened.
         """
-        usual = AnalysisSettings.model_fields["data"].default
+        usual = RunSettings.model_fields["data"].default
         return open_dataset(SMOKE_DATA if self.smoke and self.data == usual else self.data)
 
     def source(self) -> Source:
         """What workers need to open the data, the store and the registry."""
-        folder = (self.store or home() / "store").expanduser().absolute()
-        return Source(self.dataset().uri, folder, self.store_gb, self.tracking_uri)
+        return Source(self.dataset().uri, self.store_folder, self.store_gb, self.tracking_uri)

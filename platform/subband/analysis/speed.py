@@ -26,7 +26,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from subband.analysis.detectors import DetectorTask, obtain, parse_detectors
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.analysis.settings import AnalysisSettings
 from subband.data import load_images
 from subband.errors import ParamsError

@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from subband.analysis.detectors import REGISTRY
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.analysis.scoring import device
 from subband.analysis.settings import AnalysisSettings
-from subband.data import ClassData, Dataset, Draw, LabelledPictures, class_data, open_dataset
+from subband.data import ClassData, Dataset, ExampleKey, LabelledPictures, class_data, open_dataset
 from subband.data.class_examples import ClassExamples, CropMode, Framing, Interpolation
 from subband.data.labelled import Chosen
 from subband.data.ruled import read_classes_as_taught
@@ -263,7 +263,7 @@ def _logits(
     network: Any, examples: ClassExamples, first: int, batch: int, precision: str, loaders: int
 ) -> Iterator[Tensor]:
     where, dtype = device(), _DTYPES[precision]
-    order = [Draw(index) for index in range(first, len(examples))]
+    order = [ExampleKey(index) for index in range(first, len(examples))]
     batches = [order[start : start + batch] for start in range(0, len(order), batch)]
     loader: Any = DataLoader(examples, batch_sampler=batches, num_workers=loaders)  # type: ignore[arg-type]  # by Draw
     for prepared in loader:

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from subband.analysis.realised import realised
-from subband.analysis.running import Analysis
+from subband.analysis.results import Analysis
 from subband.analysis.settings import AnalysisSettings, Source, require_defects
 from subband.data import is_embedded
 from subband.errors import ParamsError, unknown_name

@@ -195,7 +195,7 @@ class Shard:
             chunk = indices[some : some + _LARGEST_CHUNK]
             self.bounds[chunk] = settle(self.bounds[chunk], self.rows.take(chunk), self._lookup, self.count, self.frame)
 
-    def heed_radius(self, squared: float) -> None:
+    def choose_precision(self, squared: float) -> None:
         """Decide by the last squared radius whether products are in float32 or float64."""
         self.double = self.double or not float32_suffices(self._norms, self.rows.shape[1], squared)
 

@@ -159,7 +159,7 @@ class _Local:
         return self.rows.take(np.array(self.picks, np.int64)[positions])
 
     def propose(self, wanted: int, squared_radius: float) -> list[Candidates]:
-        self.shard.heed_radius(squared_radius)
+        self.shard.choose_precision(squared_radius)
         return [self.shard.propose(wanted)]
 
     def absorb(self, ids: np.ndarray, vectors: Tensor, contest: Contest | None) -> None:

@@ -4,8 +4,8 @@ Examples for segmentation are in `subband.data.segmentation`, which imports torc
 """
 
 from subband.data.damage import Damaged
-from subband.data.examples import Draw, Examples
-from subband.data.fingerprint import fingerprint, fingerprint_dataset, fingerprint_images
+from subband.data.examples import ExampleKey, Examples
+from subband.data.fingerprint import fingerprint, fingerprint_dataset, fingerprint_images, pooled_fingerprint
 from subband.data.images import FileSource, MaskFileSource, decode_frames, decode_image
 from subband.data.labelled import ClassData, LabelledPictures, class_data
 from subband.data.masks import MASK_RULES, MaskRule, check_pairs
@@ -24,7 +24,7 @@ __all__ = [
     "ClassData",
     "Damaged",
     "Dataset",
-    "Draw",
+    "ExampleKey",
     "Examples",
     "FileSource",
     "ImageSource",
@@ -50,5 +50,6 @@ __all__ = [
     "load_images",
     "load_masks",
     "open_dataset",
+    "pooled_fingerprint",
     "split_category",
 ]

@@ -23,6 +23,7 @@ from subband.data.reading import Orientation, ReadingRule
 from subband.data.ruled import reading_of, rule_of
 from subband.data.sample import Category, Dataset, ImageSource
 from subband.data.task_data import TaskData
+from subband.decisions import Decision
 from subband.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -81,15 +82,12 @@ class Survey:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def data_decisions(dataset: Dataset, check: Check) -> list[tuple[str, str, str]]:
+def data_decisions(dataset: Dataset, check: Check) -> list[Decision]:
     """Check the files of a data set, and give its notes in the form of a job's decisions.
 
     Args:
         dataset: any.
         check: ``headers``, or ``full`` to decode every image.
-
-    Returns:
-        (what, choice, reason) lines.
 
     Raises:
         DataError: as `check_files`.
@@ -100,7 +98,9 @@ def data_decisions(dataset: Dataset, check: Check) -> list[tuple[str, str, str]]
             *notes[: _NOTES - 1],
             f"{len(notes) - _NOTES + 1} more; python jobs/check_data.py '{dataset.uri}' lists them",
         ]
-    return [(f"note {number}", note, "from the files of the data set") for number, note in enumerate(notes, start=1)]
+    return [
+        Decision(f"note {number}", note, "from the files of the data set") for number, note in enumerate(notes, start=1)
+    ]
 
 
 def check_files(dataset: Dataset, decode: bool = False, progress: Progress | None = None) -> list[str]:

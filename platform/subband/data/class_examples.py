@@ -17,7 +17,7 @@ from timm.data import create_transform
 from torch import Tensor
 from torchvision.transforms import Compose
 
-from subband.data.examples import Draw
+from subband.data.examples import ExampleKey
 from subband.data.images import picture_size
 from subband.data.labelled import Chosen, ClassData, LabelledPictures
 from subband.data.threads import for_each
@@ -167,7 +167,7 @@ class ClassExamples:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+    def __getitem__(self, draw: ExampleKey) -> dict[str, Tensor]:
         """One example; all that is random in it is a function of seed, epoch and index.
 
         Returns:

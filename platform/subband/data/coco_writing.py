@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
 from subband.data.instances import AnnotatedPicture, DetectionData
 from subband.errors import DataError
+from subband.files import whole_folder
 
 
 def write_coco(data: DetectionData, folder: Path | str) -> Path:
@@ -25,16 +24,13 @@ def write_coco(data: DetectionData, folder: Path | str) -> Path:
     folder = Path(folder)
     if folder.exists():
         raise DataError(f"{folder} exists already; write the data into a new folder")
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
-        (partial / "annotations").mkdir(parents=True)
-        for split, pictures in data.splits.items():
-            _write_split(data.classes, split, pictures, partial)
-        partial.rename(folder)
+        with whole_folder(folder) as partial:
+            (partial / "annotations").mkdir()
+            for split, pictures in data.splits.items():
+                _write_split(data.classes, split, pictures, partial)
     except OSError as error:
         raise DataError(f"the data could not be written to {folder}: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

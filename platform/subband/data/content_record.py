@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from subband.data.sample import Dataset
 from subband.data.task_data import TaskData
 from subband.data.uri import is_embedded
 from subband.errors import DataError
+from subband.files import write_atomically
 
 CONTENT_NAME = "images.json"
 
@@ -28,10 +28,7 @@ def write_content(folder: Path, dataset: Dataset) -> None:
     """
     if is_embedded(dataset.uri):
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{CONTENT_NAME}-{uuid.uuid4().hex[:8]}"
-    partial.write_text(json.dumps(_content(dataset), ensure_ascii=False), encoding="utf-8")
-    partial.replace(folder / CONTENT_NAME)
+    write_atomically(folder / CONTENT_NAME, json.dumps(_content(dataset), ensure_ascii=False).encode())
 
 
 def require_unchanged(folder: Path, dataset: Dataset, kind: str) -> None:

@@ -12,7 +12,7 @@ from PIL.Image import Image, Resampling
 from torch import Tensor
 
 from subband.data.detection_augment import Framed, Policy, Sizes, augment, fitting_size
-from subband.data.examples import Draw
+from subband.data.examples import ExampleKey
 from subband.data.images import FileSource, file_size, picture_size
 from subband.data.instances import AnnotatedPicture, DetectionData, decode_masks
 from subband.data.sample import Dataset
@@ -37,7 +37,7 @@ class DetectionTraining:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+    def __getitem__(self, draw: ExampleKey) -> dict[str, Tensor]:
         """One example; all that is random in it is a function of seed, epoch and index.
 
         Returns:
@@ -77,7 +77,7 @@ class DetectionEvaluation:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+    def __getitem__(self, draw: ExampleKey) -> dict[str, Tensor]:
         """One example.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Draw and Examples: what a training asks of its data."""
+"""ExampleKey and Examples: what a training asks of its data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Draw:
+class ExampleKey:
     """Asks for one example.
 
     Attributes:
@@ -29,7 +29,7 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, draw: Draw) -> Mapping[str, Tensor]:
+    def __getitem__(self, draw: ExampleKey) -> Mapping[str, Tensor]:
         """One example as tensors without the batch's dimension; called from several threads or processes at a time.
 
         Raises:

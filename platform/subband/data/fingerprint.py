@@ -94,6 +94,15 @@ def fingerprint_dataset(dataset: Dataset, cache: Path | None = None, threads: in
     return _combined("dataset", parts)
 
 
+def pooled_fingerprint(dataset: Dataset) -> str:
+    """Fingerprint of all samples of a dataset with labels and masks, whichever categories hold them: what trainings record."""
+    if isinstance(dataset, TaskData):
+        return dataset.digest()
+    categories = [dataset.category(name) for name in dataset.categories]
+    samples = dict.fromkeys(sample for category in categories for sample in (*category.train, *category.test))
+    return fingerprint(tuple(samples), include_labels=True)
+
+
 def digests(sources: Sequence[ImageSource], cache: Path | None = None, threads: int | None = None) -> list[str]:
     """Content digest of each source in order; files are read in parallel and remembered in the cache."""
     files = [source for source in map(_innermost, sources) if isinstance(source, FileSource | MaskFileSource)]

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from subband.data.augment import AUGMENTATIONS, Augmentation, augment
-from subband.data.examples import Draw
+from subband.data.examples import ExampleKey
 from subband.data.masks import MaskRule, check_mask_size, mask_rule, open_mask
 from subband.data.sample import Dataset, Sample
 from subband.errors import DataError, ParamsError, unknown_name
@@ -36,7 +36,7 @@ class SegmentationExamples:
     Example:
         >>> from subband.data import open_dataset
         >>> samples = open_dataset("synthetic-surface:?size=64&train=4").category("surface").train
-        >>> example = SegmentationExamples(samples, 32, "flip-rotate")[Draw(2, epoch=1)]
+        >>> example = SegmentationExamples(samples, 32, "flip-rotate")[ExampleKey(2, epoch=1)]
         >>> tuple(example["images"].shape), tuple(example["masks"].shape)
         ((3, 32, 32), (1, 32, 32))
     """
@@ -64,7 +64,7 @@ class SegmentationExamples:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+    def __getitem__(self, draw: ExampleKey) -> dict[str, Tensor]:
         """One example; all that is random in it is a function of seed, epoch and index.
 
         Returns:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from subband.data.examples import Draw
+from subband.data.examples import ExampleKey
 from subband.errors import DataError
 
 
@@ -42,7 +42,7 @@ class SequenceExamples:
     Example:
         >>> from subband.data import open_dataset
         >>> examples = SequenceExamples(open_dataset("moving-digits:?train=4").training(seed=0), 10, 10)
-        >>> example = examples[Draw(2, epoch=1)]
+        >>> example = examples[ExampleKey(2, epoch=1)]
         >>> tuple(example["frames"].shape), tuple(example["following"].shape)
         ((10, 1, 64, 64), (10, 1, 64, 64))
     """
@@ -59,7 +59,7 @@ class SequenceExamples:
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+    def __getitem__(self, draw: ExampleKey) -> dict[str, Tensor]:
         """One example.
 
         Returns:

@@ -13,7 +13,7 @@ from subband.methods.registry import (
     staged_method,
     trained_method,
 )
-from subband.methods.trained import Batch, Draw, Examples, Step, TrainedMethod, TrainingSet, settled_params
+from subband.methods.trained_base import Batch, ExampleKey, Examples, Step, TrainedMethod, TrainingSet, settled_params
 from subband.methods.training_params import TrainingParams
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "Calibration",
     "Deployable",
     "Detector",
-    "Draw",
+    "ExampleKey",
     "Examples",
     "Fitted",
     "Method",

@@ -98,7 +98,7 @@ class StagedMethod(Method, Protocol):
 
     Life cycle: in a sweep, `chain` says which stages turn the pictures of a category into anomaly maps under these params; the
     runner computes what the store lacks. Where a sweep weighs costs, `build` gives the detector to measure. For the champion, `fit`
-    builds the deployable detector from the same stages, of which several workers may have computed `read_by_fit`.
+    builds the deployable detector from the same stages, of which several workers may have computed `fit_inputs`.
     """
 
     def preprocess(self, params: Any) -> Preprocess:
@@ -119,7 +119,7 @@ class StagedMethod(Method, Protocol):
         """The detector that `fit` gives, as fast as can be: its calibration is `UNCALIBRATED`."""
         ...
 
-    def read_by_fit(self, params: Any) -> tuple[tuple[Chain, Any], ...]:
+    def fit_inputs(self, params: Any) -> tuple[tuple[Chain, Any], ...]:
         """The chains, each with its params, that `fit` starts from: several workers divide the pictures of these among them."""
         ...
 
@@ -130,7 +130,7 @@ class StagedMethod(Method, Protocol):
 
 def divided_chains(method: StagedMethod, params: Any) -> Iterator[tuple[Chain, dict[str, Any]]]:
     """What several workers may compute and join before a fit (`Runner.join`): chains, each with the values of its params."""
-    for chain, given in method.read_by_fit(params):
+    for chain, given in method.fit_inputs(params):
         divided, values = per_picture_part(chain), given.model_dump()
         # What comes behind the divided part of a chain may ask for any of its stages; what comes behind a whole one, for its last.
         for length in [len(chain)] if len(divided) == len(chain) else range(1, len(divided) + 1):

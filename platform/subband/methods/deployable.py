@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import abc
 import json
-import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 from subband.data.images import to_picture
 from subband.data.reading import PLAIN, ReadingRule
 from subband.errors import ModelError, ParamsError
+from subband.files import whole_folder, write_atomically
 
 FORMAT = 1
 TENSORS, DESCRIPTION = "model.safetensors", "model.json"
@@ -60,7 +59,7 @@ class Deployable(nn.Module, abc.ABC):
         """
 
     @abc.abstractmethod
-    def one_answer(self) -> Callable[[], object]:
+    def timing_probe(self) -> Callable[[], object]:
         """A call that answers for one input of noise, from host memory to host memory, so that it can be timed.
 
         Noise: no method may be quicker on an input in which nothing varies.
@@ -84,18 +83,13 @@ class Deployable(nn.Module, abc.ABC):
         folder = Path(folder)
         if folder.exists():
             raise ModelError(f"{folder} exists already; save a model into a new folder")
-        partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}
         try:
-            partial.mkdir(parents=True)
-            save_file(
-                {name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}, partial / TENSORS
-            )
-            write_description(partial, _describe(self))
-            partial.rename(folder)
+            with whole_folder(folder) as partial:
+                save_file(tensors, partial / TENSORS)
+                write_description(partial, _describe(self))
         except (OSError, SafetensorError) as error:
             raise ModelError(f"the model could not be saved to {folder}: {error}") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
         return folder
 
 
@@ -149,10 +143,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
 def write_description(folder: Path, description: Mapping[str, Any]) -> None:
     """Replace the JSON part of a saved model, whole or not at all."""
-    path = folder / DESCRIPTION
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    temporary.write_text(json.dumps(description, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(folder / DESCRIPTION, json.dumps(description, indent=1).encode())
 
 
 def _describe(model: Deployable) -> dict[str, Any]:

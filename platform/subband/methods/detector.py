@@ -197,7 +197,7 @@ class Detector(Deployable):
         maps, scores = self.score(np.asarray(np.rint(255 * images), np.uint8))
         return np.asarray(np.concatenate([maps.ravel(), scores.ravel()]))
 
-    def one_answer(self) -> Callable[[], object]:
+    def timing_probe(self) -> Callable[[], object]:
         """`score` of one picture that is preprocessed already."""
         side = self.preprocess.image_size
         picture = np.random.default_rng(0).integers(0, 256, (1, 3, side, side), dtype=np.uint8)

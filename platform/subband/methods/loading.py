@@ -11,7 +11,7 @@ from subband.errors import ModelError, ParamsError, unknown_name
 from subband.home import home
 from subband.methods.deployable import Deployable, read_description, read_tensors
 from subband.methods.registry import get_method, list_methods, make_params
-from subband.methods.trained import Adopting
+from subband.methods.trained_base import ImportsCheckpoint
 
 
 def load(path_or_uri: str | Path, tracking_uri: str | None = None) -> Any:
@@ -55,7 +55,7 @@ def adopt(path: Path, recipe: str | None = None, values: Mapping[str, Any] | Non
         ModelError: no method knows the file; the message has each one's reason.
         ParamsError: no method has such a recipe or such params.
     """
-    methods = [method for method in map(get_method, list_methods()) if isinstance(method, Adopting)]
+    methods = [method for method in map(get_method, list_methods()) if isinstance(method, ImportsCheckpoint)]
     known = sorted({name for method in methods for name in method.recipes})
     if recipe is not None and recipe not in known:
         raise ParamsError(unknown_name("recipe", recipe, known))

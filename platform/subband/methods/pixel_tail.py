@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from subband.errors import ParamsError
+from subband.methods.pixel_share import HIGHEST_PIXEL_FPR, PIXEL_FPR
 
-PIXEL_FPR = 0.001
-HIGHEST_PIXEL_FPR = 0.01
+__all__ = ["HIGHEST_PIXEL_FPR", "PIXEL_FPR", "PixelTail"]
+
 _CHUNK = 64  # images
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import BaseModel, ValidationError
-
 from subband.errors import ParamsError, unknown_name
 from subband.methods.base import Method, StagedMethod
 from subband.nn.backbones import RESTORING
+from subband.validating import validated
 
 if TYPE_CHECKING:
-    from subband.methods.trained import TrainedMethod
+    from subband.methods.trained_base import TrainedMethod
 
 _METHODS = {
     "patchcore": "subband.methods.patchcore.method:PATCHCORE",
@@ -94,26 +93,3 @@ def make_params(method: Method, values: dict[str, Any], restoring: bool = False)
         ParamsError: names every wrong field as ``method.field`` with what would be right; unknown fields get near matches.
     """
     return validated(method.params_type, values, method.name, RESTORING if restoring else None)
-
-
-def validated(model: type[BaseModel], values: dict[str, Any], prefix: str, context: Any = None) -> Any:
-    """`model` made from plain values, with errors that a person can act on.
-
-    Raises:
-        ParamsError: one line a wrong field, as ``prefix.field: what is wrong``.
-    """
-    unknown = [name for name in values if name not in model.model_fields]
-    if unknown:
-        raise ParamsError(f"{prefix}: {unknown_name('parameter', unknown[0], model.model_fields)}")
-    try:
-        return model.model_validate(values, context=context)
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            field = ".".join(str(part) for part in problem["loc"][:1])
-            reason = problem["msg"].removeprefix("Value error, ")
-            given = "" if not field or repr(problem["input"]) in reason else f" (given: {problem['input']!r})"
-            line = f"{prefix}.{field}: {reason}{given}" if field else f"{prefix}: {reason}"
-            if line not in lines:
-                lines.append(line)
-        raise ParamsError("\n".join(lines)) from error

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import timm
 import torch
 
+from subband.decisions import Decision
 from subband.errors import ParamsError
 from subband.nn.backbones import backbone_spec, canonical_backbone, torchvision_weights
 from subband.nn.packaged import PACKAGES, packaged_file
@@ -42,9 +43,9 @@ class WeightsChoice(NamedTuple):
     reason: str
 
     @property
-    def decision(self) -> tuple[str, str, str]:
+    def decision(self) -> Decision:
         """The line that jobs print and log."""
-        return "weights", " ".join(filter(None, (self.backbone, self.weights))), self.reason
+        return Decision("weights", " ".join(filter(None, (self.backbone, self.weights))), self.reason)
 
 
 def choose_weights(
@@ -224,7 +225,7 @@ def settled_for_job(
     smoke: bool = False,
     preset: str = "",
     resumed: bool = False,
-) -> tuple[dict[str, Any], tuple[str, str, str] | None]:
+) -> tuple[dict[str, Any], Decision | None]:
     """Params of a job with `backbone` and `weights` settled, and the decision to print and log.
 
     Args:
@@ -247,9 +248,9 @@ def settled_for_job(
             return dict(values), None
         if embedded:
             why = "the embedded demonstration needs no download: give --weights pretrained for real use"
-            return {**values, "weights": "random:0"}, ("weights", "random:0", why)
+            return {**values, "weights": "random:0"}, Decision("weights", "random:0", why)
         why = "this method trains its network, from ImageNet's weights by default; --weights random:SEED or a path also works"
-        return dict(values), ("weights", "pretrained", why)
+        return dict(values), Decision("weights", "pretrained", why)
     backbones = [str(name) for name in searched.get("backbone", (values.get("backbone", AUTO),))]
     if any(_is_unknown(name) for name in backbones):
         return dict(values), None  # the params name it, and near matches
@@ -289,6 +290,6 @@ def _require_published(names: Sequence[str], faithful: str) -> None:
         )
 
 
-def weights_record(decisions: Sequence[tuple[str, str, str]]) -> dict[str, str]:
+def weights_record(decisions: Sequence[Decision]) -> dict[str, str]:
     """What a saved model keeps of the decision about its weights."""
     return {what: f"{choice}: {reason}" for what, choice, reason in decisions if what == "weights"}

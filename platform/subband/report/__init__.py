@@ -12,9 +12,9 @@ from subband.report.importance import Importances, importance, param_importances
 from subband.report.learning_curves import learning_curves
 from subband.report.parallel import parallel_coordinates
 from subband.report.pareto import pareto_front
-from subband.report.records import non_dominated, regret, short_name
 from subband.report.table import ranking_table
 from subband.report.video import frame_errors, prediction_strips
+from subband.trials.ranking import non_dominated, regret, short_name
 
 __all__ = [
     "Answer",

@@ -15,7 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from subband.metrics import direction_of, in_words
 from subband.report import style
-from subband.report.records import (
+from subband.trials import TrialRecord
+from subband.trials.ranking import (
     Source,
     complete_with,
     format_metric,
@@ -24,7 +25,6 @@ from subband.report.records import (
     short_name,
     value_of,
 )
-from subband.trials import TrialRecord
 
 UNUSED = "not used"
 LOG_RATIO = 50.0  # numbers whose ratio reaches this are spread by their logarithms

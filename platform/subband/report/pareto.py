@@ -11,7 +11,8 @@ from subband.errors import ParamsError
 from subband.metrics import COSTS, in_words
 from subband.report import style
 from subband.report.parallel import LOG_RATIO
-from subband.report.records import (
+from subband.trials import TrialRecord
+from subband.trials.ranking import (
     Source,
     check_objective,
     complete_with,
@@ -20,7 +21,6 @@ from subband.report.records import (
     short_name,
     value_of,
 )
-from subband.trials import TrialRecord
 
 _MOST_NAMED = 14
 _AROUND = ((7, 5), (-7, 5), (7, -9), (-7, -9), (0, 9), (0, -13), (14, 0), (-14, 0))  # points

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from subband.errors import ParamsError
 from subband.metrics import COSTS, TIE_BREAKERS
-from subband.report.records import (
+from subband.trials import TrialRecord
+from subband.trials.ranking import (
     check_objective,
     complete_with,
     format_metric,
@@ -25,7 +26,6 @@ from subband.report.records import (
     short_name,
     value_of,
 )
-from subband.trials import TrialRecord
 
 Selection = Literal["test", "holdout", "synthetic"]
 

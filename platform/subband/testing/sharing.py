@@ -111,10 +111,7 @@ def check_divided_pictures(subject: Subject, folder: Path) -> None:
     require_equal(fitted.good_scores, wanted.good_scores, "good scores of a fit on three workers", tolerance=1e-6)
     # Behind a divided part, its fit is free to compute what workers cannot divide.
     behind = {
-        stage.name
-        for chain, _ in subject.method.read_by_fit(subject.params)
-        for stage in chain
-        if not stage.per_picture
+        stage.name for chain, _ in subject.method.fit_inputs(subject.params) for stage in chain if not stage.per_picture
     }
     again = sorted(({chain[-1].name for chain, _ in divided} & runner.computed.keys()) - behind)
     require(not again, f"the fit computed again what was joined: {again}")

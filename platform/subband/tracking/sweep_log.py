@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from subband.errors import TrackingError
+from subband.tracking.queue import Job, Worker
 from subband.tracking.sweep_file import (
     FIGURES,
     REPORT,
@@ -32,7 +33,6 @@ from subband.tracking.sweep_file import (
 )
 from subband.tracking.uri import TrackingTarget, comparison_url, experiment_url, ui_url
 from subband.tracking.view import view_key
-from subband.tracking.worker import Job, Worker
 from subband.trials import TrialRecord, read_records
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ class _Worker:
             self._shard.write_back(ours, bounds)
 
     def propose(self, wanted: int, squared_radius: float) -> Candidates:
-        self._shard.heed_radius(squared_radius)
+        self._shard.choose_precision(squared_radius)
         return self._shard.propose(wanted)
 
     def take(self, indices: np.ndarray) -> np.ndarray:
@@ -172,7 +172,7 @@ class _Workers:
 class DistributedKCenter(FarthestFirst):
     """Exact greedy k-center over rows that lie with several Ray workers; picks and radii are those of `GreedyKCenter`.
 
-    Use it in a `with` statement, which ends the workers. Ray must be connected (`subband.tuning.cluster.connect`).
+    Use it in a `with` statement, which ends the workers. Ray must be connected (`subband.compute.cluster.connect`).
 
     Args:
         openers: one a worker; together the rows in their order. A function that maps a part of a file which every machine sees

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 
 from subband.banks.rows import Rows
 from subband.errors import StoreError
+from subband.files import whole_folder
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,17 @@ def write_selection(folder: Path, selection: Selection, rows: Rows, about: Mappi
     Raises:
         StoreError: the folder cannot be written.
     """
-    draft = folder.with_name(folder.name + ".draft")
+    metadata = {"selection": json.dumps({**about, "rows": len(rows), "covering_radius": selection.radius})}
     try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        np.save(draft / "indices.npy", selection.picks)
-        with (draft / "radii.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["rows", "covering_radius"])
-            if len(selection.radii):
-                table.writerows(enumerate(map(repr, selection.radii.tolist()), start=1))
-            else:
-                table.writerow([len(selection.picks), repr(selection.radius)])
-        metadata = {"selection": json.dumps({**about, "rows": len(rows), "covering_radius": selection.radius})}
-        save_file({"memory_bank": rows.take(selection.picks)}, draft / "coreset.safetensors", metadata)
-        draft.rename(folder)
+        with whole_folder(folder) as draft:
+            np.save(draft / "indices.npy", selection.picks)
+            with (draft / "radii.csv").open("w", newline="", encoding="utf-8") as file:
+                table = csv.writer(file)
+                table.writerow(["rows", "covering_radius"])
+                if len(selection.radii):
+                    table.writerows(enumerate(map(repr, selection.radii.tolist()), start=1))
+                else:
+                    table.writerow([len(selection.picks), repr(selection.radius)])
+            save_file({"memory_bank": rows.take(selection.picks)}, draft / "coreset.safetensors", metadata)
     except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
         raise StoreError(f"{folder} cannot be written: {error}") from error

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import logging
-import signal
-import sys
+import io
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
-from pydantic import BaseModel, ConfigDict, Field, create_model
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from pydantic import BaseModel, ConfigDict, Field
 
 from subband.banks.feature_file import open_features
 from subband.banks.kcenter import FarthestFirst, GreedyKCenter, Progress, distances_to
 from subband.banks.rows import Rows
 from subband.banks.shards import merged_selection, random_order, shard_edges
 from subband.banks.sizes import coreset_size
-from subband.errors import ParamsError, SubbandError
-from subband.methods.registry import validated
+from subband.errors import ParamsError
+from subband.files import write_atomically
+from subband.runs.flags import parse_flags
+from subband.runs.progress import ProgressBar
+from subband.runs.shell import DONE, Shell, run_job
 from subband.training.coreset_files import Selection, write_selection
-from subband.tuning.terminal import interrupt
 
-LOG_EVERY_SECONDS = 10.0
 _SAVE_EVERY_SECONDS = 30.0
 
 
@@ -55,7 +49,7 @@ class CoresetSettings(BaseModel):
     per_shard: int | None = Field(
         None, ge=1, description="Rows that each shard of the merged method sends; all picks by default."
     )
-    seed: int = Field(0, ge=0, description="Of the random method.")
+    seed: int = Field(0, ge=0, description="Seed of the random selection.")
     out: Path | None = Field(None, description="Folder to make; by default beside the features, FILE.coreset.")
 
 
@@ -67,71 +61,56 @@ def coreset_job(description: str, argv: Sequence[str] | None = None) -> int:
         argv: arguments; by default those of the process.
 
     Returns:
-        Exit status: 0 done, 1 failed, 130 interrupted (the same command goes on).
+        Exit status: 0 done, 1 failed, 2 wrong flags, 130 interrupted (the same command resumes).
     """
-    console = Console(highlight=False, soft_wrap=True)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    signal.signal(signal.SIGTERM, interrupt)  # `ray job stop` and cluster managers ask this way
-    try:
-        settings = _settings(description, argv)
+
+    def body(shell: Shell) -> int:
+        settings, _ = parse_flags(CoresetSettings, description, argv)
         out = settings.out or settings.features.with_name(settings.features.name + ".coreset")
         if out.exists():
             raise ParamsError(f"{out} exists; name another folder with --out, or remove it")
         rows = open_features(settings.features, settings.tensor)
         size = coreset_size(len(rows), settings.ratio, settings.count)
-        console.print(
-            escape(
-                f"{settings.features.name}: {len(rows)} rows of {rows.shape[1]}, {settings.method} selection of {size}"
-            )
+        shell.print(
+            f"{settings.features.name}: {len(rows)} rows of {rows.shape[1]}, {settings.method} selection of {size}"
         )
         begun = time.monotonic()
-        with _Shown(console, size) as shown:
-            found = _SELECTIONS[settings.method](settings, rows, size, out, shown)
+        with ProgressBar(shell.console, "rows", size) as bar:
+            found = _SELECTIONS[settings.method](settings, rows, size, out, bar)
         write_selection(out, found, rows, settings.model_dump(mode="json", exclude={"out", "features"}))
-        _report(console, found, out, time.monotonic() - begun)
-    except SubbandError as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}")
-        return 1
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where a greedy selection stopped", markup=False)
-        return 130
-    return 0
+        _report(shell, found, out, time.monotonic() - begun)
+        return DONE
+
+    return run_job(body, "interrupted; the same command resumes where a greedy selection stopped")
 
 
-def _settings(description: str, argv: Sequence[str] | None) -> CoresetSettings:
-    # The bare types: ranges are checked by the settings model, whose message names the field.
-    bare: Any = create_model(  # type: ignore[call-overload]
-        "Settings",
-        **{
-            name: (field.annotation, Field(field.default, description=field.description))
-            for name, field in CoresetSettings.model_fields.items()
-        },
-    )
-    given = tyro.cli(bare, description=description, args=argv, prog=sys.argv[0].rsplit("/", 1)[-1])
-    settings: CoresetSettings = validated(CoresetSettings, given.model_dump(), "settings")
-    return settings
+def _shown(bar: ProgressBar) -> Progress:
+    def told(picked: int, total: int, radius: float) -> None:
+        bar.update(picked, f"radius {radius:.4g}", total)
+
+    return told
 
 
-def _greedy(settings: CoresetSettings, rows: Rows, size: int, out: Path, shown: _Shown) -> Selection:
+def _greedy(settings: CoresetSettings, rows: Rows, size: int, out: Path, bar: ProgressBar) -> Selection:
     if size == len(rows):
         return Selection(np.arange(size), np.empty(0), 0.0)
     partial = _Partial(out.with_name(out.name + ".partial.npz"), _identity(settings, rows))
     if settings.workers == 1:
         before = partial.read()
         alone = GreedyKCenter.from_state(rows, before) if before else GreedyKCenter(rows, settings.start)
-        return _extended(alone, size, partial, shown)
+        return _extended(alone, size, partial, _shown(bar))
     # Ray takes seconds to import and start: what is wrong with the file or the flags is told before.
+    from subband.compute.cluster import connect
     from subband.training.coreset import DistributedKCenter
-    from subband.tuning.cluster import connect
 
     where, why = connect()
-    shown.say(f"ray: {where} ({why})")
+    bar.say(f"ray: {where} ({why})")
     openers = [
         functools.partial(_open_part, settings.features.resolve(), settings.tensor, first, stop)
         for first, stop in shard_edges(len(rows), min(settings.workers, len(rows)))
     ]
     with DistributedKCenter(openers, settings.start, partial.read()) as greedy:
-        return _extended(greedy, size, partial, shown)
+        return _extended(greedy, size, partial, _shown(bar))
 
 
 def _extended(greedy: FarthestFirst, size: int, partial: _Partial, progress: Progress) -> Selection:
@@ -144,8 +123,8 @@ def _extended(greedy: FarthestFirst, size: int, partial: _Partial, progress: Pro
     return Selection(picks, greedy.radii[:size], float(greedy.radii[size - 1]))
 
 
-def _merged(settings: CoresetSettings, rows: Rows, size: int, out: Path, shown: _Shown) -> Selection:
-    found = merged_selection(rows, size, settings.workers, settings.per_shard, settings.start, shown)
+def _merged(settings: CoresetSettings, rows: Rows, size: int, out: Path, bar: ProgressBar) -> Selection:
+    found = merged_selection(rows, size, settings.workers, settings.per_shard, settings.start, _shown(bar))
     note = (
         f"at most {found.bound:.6g} was sure before it was measured; "
         f"the best {size} rows could reach {found.radius / found.factor:.6g} at least"
@@ -153,12 +132,12 @@ def _merged(settings: CoresetSettings, rows: Rows, size: int, out: Path, shown: 
     return Selection(found.picks, np.empty(0), found.radius, note)
 
 
-def _random(settings: CoresetSettings, rows: Rows, size: int, out: Path, shown: _Shown) -> Selection:
+def _random(settings: CoresetSettings, rows: Rows, size: int, out: Path, bar: ProgressBar) -> Selection:
     picks = random_order(len(rows), settings.seed)[:size]
     return Selection(picks, np.empty(0), float(distances_to(rows, picks).max()))
 
 
-_SELECTIONS: dict[str, Callable[[CoresetSettings, Rows, int, Path, _Shown], Selection]] = {
+_SELECTIONS: dict[str, Callable[[CoresetSettings, Rows, int, Path, ProgressBar], Selection]] = {
     "greedy": _greedy,
     "merged": _merged,
     "random": _random,
@@ -196,10 +175,9 @@ class _Partial:
 
     def write(self, greedy: FarthestFirst) -> None:
         """Keep the picks so far."""
-        draft = self._path.with_name(self._path.name + ".draft")
-        with draft.open("wb") as file:
-            np.savez(file, identity=np.array(self._identity), picks=greedy.picks, radii=greedy.radii)
-        draft.replace(self._path)
+        content = io.BytesIO()
+        np.savez(content, identity=np.array(self._identity), picks=greedy.picks, radii=greedy.radii)
+        write_atomically(self._path, content.getvalue())
 
     def remove(self) -> None:
         """The selection is complete."""
@@ -217,46 +195,10 @@ class _Partial:
         return told
 
 
-class _Shown:
-    """A bar in a terminal, a line now and then in a log file."""
-
-    def __init__(self, console: Console, total: int) -> None:
-        self._console = console
-        self._bar = Bar(
-            TextColumn("[bold]rows"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        self._task = self._bar.add_task("starting", total=total)
-        self._last = time.monotonic()
-
-    def __enter__(self) -> _Shown:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def say(self, line: str) -> None:
-        self._console.print(escape(line))
-
-    def __call__(self, picked: int, total: int, radius: float) -> None:
-        self._bar.update(self._task, completed=picked, total=total, description=f"radius {radius:.4g}")
-        if not self._console.is_terminal and time.monotonic() - self._last > LOG_EVERY_SECONDS:
-            self._console.print(f"  {picked} of {total} rows, radius {radius:.4g}")
-            self._last = time.monotonic()
-
-
-def _report(console: Console, found: Selection, out: Path, seconds: float) -> None:
+def _report(shell: Shell, found: Selection, out: Path, seconds: float) -> None:
     lines: list[tuple[str, Any]] = [("rows kept", len(found.picks)), ("covering radius", f"{found.radius:.6g}")]
     if found.note:
         lines.append(("bounds", found.note))
     lines += [("seconds", f"{seconds:.1f}"), ("written to", out)]
     for name, value in lines:
-        console.print(f"  {name:<16} {value}", markup=False)
+        shell.print(f"  {name:<16} {value}")

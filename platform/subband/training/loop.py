@@ -15,7 +15,7 @@ import math
 import random
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,16 +28,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from subband.errors import ParamsError
-from subband.methods.trained import Draw, Examples, Scheduling, Step, TrainedMethod, TrainingSet
+from subband.methods.trained_base import ExampleKey, Examples, Scheduling, Step, TrainedMethod, TrainingSet
 from subband.methods.training_params import TrainingParams
 from subband.nn.sync_batch_norm import synchronised
-from subband.training.order import Place, check_division, loader, micro_batches, to_device
+from subband.training.batches import WorkerContext, check_division, loader, micro_batches, to_device
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _CHECK_EVERY_ON_GPU = 50
-
-PROGRESS = ("loss", "learning_rate", "gradient_norm", "seconds", "examples_per_second")
-"""Metrics of an epoch that say how the training went; the others are what the validation gave."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +57,6 @@ class Epoch:
     diverged: bool = False
 
 
-def best_epoch(history: Sequence[Mapping[str, float]], metric: str) -> int | None:
-    """Number, from 1, of the first epoch with the highest value; None where none was validated."""
-    scored = [(row[metric], -number) for number, row in enumerate(history, 1) if metric in row]
-    return -max(scored)[1] if scored else None
-
-
 class Training:
     """One training on one worker: model, optimiser, moving average, and how far it has come.
 
@@ -86,9 +77,9 @@ class Training:
     """
 
     def __init__(
-        self, method: TrainedMethod, params: TrainingParams, data: TrainingSet, place: Place | None = None
+        self, method: TrainedMethod, params: TrainingParams, data: TrainingSet, place: WorkerContext | None = None
     ) -> None:
-        self.method, self.params, self.data, self.place = method, params, data, place or Place()
+        self.method, self.params, self.data, self.place = method, params, data, place or WorkerContext()
         check_division(len(data.train), params, self.place.world)
         self.model = method.model(params).to(self.place.device)
         if params.gradient_checkpointing:
@@ -148,7 +139,7 @@ class Training:
         network.eval()
         rank, world, device = self.place.rank, self.place.world, self.place.device
         size = max(1, self.params.batch // (world * self.params.accumulation))
-        mine = [Draw(index) for index in range(rank, len(examples), world)]
+        mine = [ExampleKey(index) for index in range(rank, len(examples), world)]
         batches = [mine[first : first + size] for first in range(0, len(mine), size)]
         results: list[Any] = []
         with torch.inference_mode(), self._autocast():

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from subband.data import Dataset, TaskData, fingerprint, is_embedded, open_dataset
+from subband.data import Dataset, is_embedded, open_dataset, pooled_fingerprint
 from subband.data.checks import data_decisions
 from subband.data.content_record import require_unchanged, write_content
+from subband.decisions import Decision
 from subband.errors import ParamsError, unknown_name
 from subband.home import home
 from subband.methods import (
@@ -25,9 +23,10 @@ from subband.methods import (
     trained_method,
 )
 from subband.methods.weights_rule import settled_for_job
-from subband.named_folders import named_folder, read_settings, write_settings
+from subband.runs.folders import named_folder, read_settings, write_settings
+from subband.runs.settings import refuse_changes, resumed_settings
+from subband.training.batches import check_division
 from subband.training.checkpoint import CHANGEABLE, DESCRIPTION, read_description
-from subband.training.order import check_division
 from subband.training.settings import TrainSettings
 
 RUN_NAME, RESULTS, LOCK_NAME = "train", "report/results.json", "training.lock"
@@ -59,7 +58,7 @@ class TrainPlan:
         examples: of the training.
         folder: of the training.
         resumed: whether the folder was there before.
-        decisions: (what, choice, reason) lines for the person and for MLflow.
+        decisions: for the person and for MLflow.
     """
 
     settings: TrainSettings
@@ -70,7 +69,7 @@ class TrainPlan:
     examples: TrainingSet
     folder: Path
     resumed: bool
-    decisions: tuple[tuple[str, str, str], ...]
+    decisions: tuple[Decision, ...]
 
 
 def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSettings) -> TrainPlan:
@@ -89,7 +88,7 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
     folder, resumed = named_folder(home() / "trainings", "training", name, settings.name, settings.resume)
     if resumed:
         settings, values = _saved(folder, settings, values)
-    decisions: list[tuple[str, str, str]] = []
+    decisions: list[Decision] = []
     # What is resumed has all its params already.
     recipes = () if resumed else tuple(filter(None, (settings.recipe, "smoke" if settings.smoke else None)))
     given: dict[str, Any] = {}
@@ -100,11 +99,11 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
         given |= {"validate_from": 1, **method.recipes[recipe]}
     given |= values
     if settings.smoke:
-        decisions.append(("smoke", "on", "a tiny training: checks the path, says nothing about quality"))
+        decisions.append(Decision("smoke", "on", "a tiny training: checks the path, says nothing about quality"))
     dataset = open_dataset(settings.data or (method.embedded_smoke if settings.smoke else method.embedded))
     if recipes:
         words = ", ".join(f"{key}={value}" for key, value in given.items())
-        decisions.append(("recipe", " under ".join(recipes), words))
+        decisions.append(Decision("recipe", " under ".join(recipes), words))
     if Path(weights := str(given.get("weights", ""))).is_file():
         given["weights"] = str(Path(weights).absolute())  # the training may be resumed from another folder
     given, decision = settled_for_job(method, given, embedded=is_embedded(dataset.uri))
@@ -119,21 +118,16 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
         require_unchanged(folder, dataset, "training")
     examples = method.examples(params, dataset)
     check_division(len(examples.train), params, settings.workers)
+    decisions.append(examples_decision(examples, dataset))
+    digest = pooled_fingerprint(dataset)
+    return TrainPlan(settings, method, params, dataset, digest, examples, folder, resumed, tuple(decisions))
+
+
+def examples_decision(examples: TrainingSet, dataset: Dataset) -> Decision:
+    """How many examples are learnt from, choose and are reported on, and why these."""
     sizes = {"training": examples.train, "validation": examples.validation, **examples.tests}
     counts = ", ".join(f"{len(part)} {name}" for name, part in sizes.items())
-    decisions.append(("examples", counts, "; ".join(examples.notes) or dataset.uri))
-    return TrainPlan(
-        settings, method, params, dataset, dataset_digest(dataset), examples, folder, resumed, tuple(decisions)
-    )
-
-
-def dataset_digest(dataset: Dataset) -> str:
-    """Fingerprint of all its pictures, labels and masks."""
-    if isinstance(dataset, TaskData):
-        return dataset.digest()
-    categories = [dataset.category(category) for category in dataset.categories]
-    samples = dict.fromkeys(sample for category in categories for sample in (*category.train, *category.test))
-    return fingerprint(tuple(samples), include_labels=True)
+    return Decision("examples", counts, "; ".join(examples.notes) or dataset.uri)
 
 
 def save_settings(plan: TrainPlan) -> None:
@@ -155,23 +149,6 @@ def save_settings(plan: TrainPlan) -> None:
     write_settings(plan.folder, "training", content, again=plan.resumed)
 
 
-@contextlib.contextmanager
-def training_lock(folder: Path) -> Iterator[None]:
-    """Hold the right to train in this folder, which is made if it is missing; the system gives it back when the process ends.
-
-    Raises:
-        ParamsError: another process trains there right now.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK_NAME, timeout=0, thread_local=False):
-            yield
-    except Timeout:
-        raise ParamsError(
-            f"the training {folder.name} is running in another process: wait until it ends, or interrupt it first"
-        ) from None
-
-
 def _refuse_what_is_done(folder: Path, params: TrainingParams) -> None:
     """Only a training that has come to its end has results; one that was cut off before goes on to them."""
     results = folder / RESULTS
@@ -188,12 +165,8 @@ def _refuse_what_is_done(folder: Path, params: TrainingParams) -> None:
 def _refuse_other_params(folder: Path, params: TrainingParams) -> None:
     saved = read_settings(folder)["params"]
     now = params.model_dump(mode="json")
-    if other := [name for name in now if name not in CHANGEABLE and now[name] != saved.get(name)]:
-        flags = ", ".join("--" + name.replace("_", "-") for name in other)
-        raise ParamsError(
-            f"the training {folder.name} goes on with its own params: leave out {flags}, or start a new one "
-            f"(it may be given another {', '.join(CHANGEABLE)})"
-        )
+    other = [name for name in now if name not in CHANGEABLE and now[name] != saved.get(name)]
+    refuse_changes(other, f"training {folder.name}", f" (it may be given another {', '.join(CHANGEABLE)})")
 
 
 def _saved(folder: Path, given: TrainSettings, values: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
@@ -206,11 +179,5 @@ def _saved(folder: Path, given: TrainSettings, values: Mapping[str, Any]) -> tup
     kept = TrainSettings.model_validate(content["settings"])
     if given.data is not None:
         given = given.model_copy(update={"data": open_dataset(given.data).uri})  # the saved one is absolute
-    # A value that is the default is given too: one worker, where there were four.
-    changed = {name: value for name in given.model_fields_set if (value := getattr(given, name)) != getattr(kept, name)}
-    if fixed := sorted(set(changed) - _GIVEN_ANEW):
-        flags = ", ".join("--" + name.replace("_", "-") for name in fixed)
-        raise ParamsError(
-            f"the training {folder.name} goes on with its own settings: leave out {flags}, or start a new one"
-        )
-    return kept.model_copy(update={**changed, "resume": given.resume}), {**content["params"], **values}
+    settings = resumed_settings(given, kept, _GIVEN_ANEW, f"training {folder.name}")
+    return settings, {**content["params"], **values}

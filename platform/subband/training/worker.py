@@ -10,12 +10,13 @@ from typing import Any
 import ray.train
 import ray.train.torch
 
+from subband.compute.group import send
 from subband.data import open_dataset
 from subband.methods import make_params, trained_method
+from subband.methods.trained_base import best_epoch
+from subband.training.batches import WorkerContext
 from subband.training.checkpoint import restore_checkpoint, write_checkpoint
-from subband.training.group import send
-from subband.training.loop import Training, best_epoch
-from subband.training.order import Place
+from subband.training.loop import Training
 
 
 def train_worker(config: dict[str, Any], go_on: Callable[[Training], bool] = lambda training: True) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def train_worker(config: dict[str, Any], go_on: Callable[[Training], bool] = lam
         it ended early, or None; ``diverged``. Of a training that did not go on, ``tests`` is empty.
     """
     context = ray.train.get_context()
-    place = Place(
+    place = WorkerContext(
         context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device(), int(config["loaders"])
     )
     method = trained_method(config["method"])

@@ -12,8 +12,8 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.stopper import Stopper
 
+from subband.runs.shell import uninterrupted
 from subband.trials import TrialRecord, append_record
-from subband.tuning.terminal import uninterrupted
 
 FAIL_FAST_AFTER = 3
 GRACE_SECONDS = 30.0
@@ -21,7 +21,7 @@ GRACE_SECONDS = 30.0
 log = logging.getLogger(__name__)
 
 
-class TrialEnds(tune.Callback):
+class LedgerCallback(tune.Callback):
     """Turns every ended trial into a `TrialRecord`, keeps it in the ledger, and hands it on.
 
     Args:
@@ -29,7 +29,7 @@ class TrialEnds(tune.Callback):
         first_number: number of the first record (not 0 when a sweep resumes).
         base: the params that do not vary.
         searched: names of the params that vary.
-        hand_on: called with each record after it is safe in the ledger.
+        on_record: called with each record after it is safe in the ledger.
         places: of each trial in the order of proposal of the whole sweep, for the trials in the order in which Tune makes them.
 
     Attributes:
@@ -42,14 +42,14 @@ class TrialEnds(tune.Callback):
         first_number: int,
         base: dict[str, Any],
         searched: tuple[str, ...],
-        hand_on: Callable[[TrialRecord], None],
+        on_record: Callable[[TrialRecord], None],
         places: Sequence[int] = (),
     ) -> None:
         self._folder = folder
         self._number = first_number
         self._base = base
         self._searched = searched
-        self._hand_on = hand_on
+        self._on_record = on_record
         self._places = places
         self._ended: set[str] = set()
         self._unwritten: list[TrialRecord] = []
@@ -57,7 +57,7 @@ class TrialEnds(tune.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles callbacks for its own resume, which the ledger replaces; what watches cannot be pickled."""
-        return {**self.__dict__, "_hand_on": None}
+        return {**self.__dict__, "_on_record": None}
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial has finished or was stopped early."""
@@ -101,7 +101,7 @@ class TrialEnds(tune.Callback):
             log.warning(
                 "the ledger in %s cannot be written (%s); its records are kept and tried again", self._folder, error
             )
-        self._hand_on(record)
+        self._on_record(record)
 
 
 class StopWhenHopeless(Stopper):
@@ -111,7 +111,7 @@ class StopWhenHopeless(Stopper):
         ends: knows how every trial ended, whatever ended it.
     """
 
-    def __init__(self, ends: TrialEnds) -> None:
+    def __init__(self, ends: LedgerCallback) -> None:
         self._ends = ends
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:

@@ -12,23 +12,24 @@ import ray
 from matplotlib.figure import Figure
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from subband.champions.fitted import ChampionReport, Winner, build_champion
+from subband.champions.promote import champion_name, champion_tags, metric_tags
+from subband.champions.trained import trained_champion
 from subband.data import open_dataset, split_category
 from subband.errors import SubbandError
-from subband.methods import make_params, staged_method
+from subband.methods import make_params, staged_method, trained_method
 from subband.methods.weights_rule import weights_record
 from subband.metrics import COSTS
 from subband.report import importance, parallel_coordinates, pareto_front
 from subband.report.categories import champion_per_category
-from subband.report.records import Source, searched_names
 from subband.stages import Store
 from subband.tracking import SweepLog, registry_name
 from subband.trials import TrialRecord
-from subband.tuning.champion import ChampionReport, Winner, build_champion
+from subband.trials.ranking import Source, searched_names
 from subband.tuning.plan import SweepPlan
 from subband.tuning.result import SweepResult
 from subband.tuning.settings import SweepSettings
-from subband.tuning.trainable import TrialPlan
-from subband.tuning.trained_champion import trained_champion
+from subband.tuning.stage_trial import TrialPlan
 
 
 def finish(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog, say: Callable[[str], None]) -> None:
@@ -42,7 +43,7 @@ def finish(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog, say: C
     """
     _log_figures(result, chosen, sweep_log)
     plan = result.plan
-    if not plan.settings.register_champion:
+    if not plan.settings.register_model:
         return
     for report in _trained(result, chosen) if plan.trained else _refitted(result, chosen, say):
         name = report.category
@@ -51,9 +52,8 @@ def finish(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog, say: C
             sweep_log.log_figure(title, path)
         if report.scores:
             sweep_log.log_table(f"scores-{registry_name(name)}", report.scores)
-        # A smoke run must never take the place of a real champion.
-        parts = (*(["smoke"] if plan.settings.smoke else []), plan.method.name, plan.dataset.name)
-        model = registry_name(*parts) if plan.trained else registry_name(*parts, name)
+        category = None if plan.trained else name
+        model = champion_name(plan.method.name, plan.dataset, category, plan.settings.smoke)
         try:
             # A server that never answered the trials is not waited for again and again: `push` registers later.
             patience = 120.0 if sweep_log.run_id is not None else 5.0
@@ -68,7 +68,8 @@ def finish(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog, say: C
 
 def _trained(result: SweepResult, chosen: TrialRecord) -> Iterator[ChampionReport]:
     try:
-        yield trained_champion(result.plan, chosen)
+        plan = result.plan
+        yield trained_champion(trained_method(plan.method.name), plan.dataset, chosen, plan.folder)
     except SubbandError as error:
         result.problems.append(f"no champion was registered: {error}")
 
@@ -156,23 +157,11 @@ def _champion_task(
 
 def _tags(plan: SweepPlan, chosen: TrialRecord, report: ChampionReport) -> dict[str, str]:
     seen = chosen.choose if plan.trained else chosen.categories[report.category]["choose"]
-    metrics = {name: f"{value:.6f}" for name, value in seen.items()}
-    return {
-        "method": plan.method.name,
-        "dataset": plan.dataset.name,
-        "data": whole_uri(plan.dataset.uri),
+    tags = {
         "category": report.category,
         "selection": plan.selection,
         "sweep": plan.folder.name,
         "trial": chosen.trial_id,
-        "parity": f"{report.parity:.2e}",
-        **({} if report.threshold is None else {"threshold": f"{report.threshold:.6g}"}),
-        **{f"choose.{name}": value for name, value in metrics.items()},
     }
-
-
-def whole_uri(uri: str) -> str:
-    """The dataset's URI without its choice of categories: champions of some and of all are champions of the same data."""
-    path, _, query = uri.partition("?")
-    options = "&".join(option for option in query.split("&") if not option.startswith("categories="))
-    return f"{path}?{options}" if options else path
+    tags |= metric_tags("choose", seen)
+    return champion_tags(plan.method.name, plan.dataset, report.parity, report.threshold, tags)

@@ -11,28 +11,37 @@ from typing import Any
 
 import optuna
 
-from subband.data import Dataset, Selection, Truth, fingerprint, is_embedded, open_dataset, split_category
+from subband.champions.fitted import copies_noticed
+from subband.data import (
+    Dataset,
+    Selection,
+    Truth,
+    fingerprint,
+    is_embedded,
+    open_dataset,
+    pooled_fingerprint,
+    split_category,
+)
 from subband.data.checks import data_decisions
 from subband.data.content_record import require_unchanged, write_content
-from subband.data.similar import describe_groups
+from subband.decisions import Decision
 from subband.errors import DataError, ParamsError
 from subband.home import home
 from subband.methods import Method, get_method, is_trained, make_params, trained_method
 from subband.methods.weights_rule import AUTO, settled_for_job
 from subband.metrics import METRICS, SEGMENTATION_METRICS
-from subband.named_folders import named_folder, read_settings, write_settings
-from subband.training.plan import dataset_digest
+from subband.runs.folders import named_folder, read_settings, write_settings
+from subband.runs.settings import refuse_changes, resumed_settings
 from subband.trials import TrialRecord
-from subband.tuning.champion import champion_split
+from subband.tuning.lanes import refuse_training_settings
 from subband.tuning.settings import SweepSettings, default_settings
-from subband.tuning.space import NarrowedSearch, Point, Preset, Space, product
+from subband.tuning.space import NarrowedSearch, Point, Preset, Space, product, quiet_optuna
 from subband.tuning.training_plan import (
     RACING_NEEDS,
     changing,
     check_training,
     early_stopping,
     recipe_values,
-    refuse_training_settings,
 )
 
 LEARNT_FROM_AT_LEAST = 2
@@ -57,7 +66,7 @@ class SweepPlan:
         folder: of the sweep.
         resumed: whether the folder has results already.
         racing: whether poor trials stop after a few categories or epochs.
-        decisions: (what, choice, reason) lines for the person and for MLflow.
+        decisions: for the person and for MLflow.
     """
 
     settings: SweepSettings
@@ -71,7 +80,7 @@ class SweepPlan:
     folder: Path
     resumed: bool
     racing: bool
-    decisions: tuple[tuple[str, str, str], ...]
+    decisions: tuple[Decision, ...]
 
     @property
     def trained(self) -> bool:
@@ -93,11 +102,6 @@ class SweepPlan:
         """Which labels choose the winner; settled, never ``auto``."""
         assert self.settings.selection != "auto"
         return self.settings.selection
-
-    @property
-    def store_folder(self) -> Path:
-        """Where stages lie on every node; absolute, because workers may have another current folder."""
-        return (self.settings.store or home() / "store").expanduser().absolute()
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -149,18 +153,21 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
     if resumed:
         settings, axes, settled, kept_reason = _saved(space.method, folder, settings, axes)
     method = get_method(space.method)
-    decisions: list[tuple[str, str, str]] = []
+    decisions: list[Decision] = []
     axes = {name: tuple(values) for name, values in axes.items() if values}
     if settings.smoke:
         settings, axes = _shrunk(space, settings, axes)
-        decisions.append(("smoke", "on", "two trials on a tiny dataset: checks the path, says nothing about quality"))
+        decisions.append(
+            Decision("smoke", "on", "two trials on a tiny dataset: checks the path, says nothing about quality")
+        )
     dataset = open_dataset(settings.data)
     base = {name: values[0] for name, values in axes.items() if len(values) == 1}
     if settings.preset is not None:
         base = {**space.preset(settings.preset).base, **base}
     trained = trained_method(space.method) if is_trained(space.method) else None
     if trained is not None:
-        settings, recipe = recipe_values(trained, settings, space.embedded_recipe, decisions)
+        settings, recipe, decided = recipe_values(trained, settings, space.embedded_recipe)
+        decisions += decided
         base = {"seed": settings.seed, **recipe, **base}
     else:
         refuse_training_settings(space.method, settings)
@@ -176,7 +183,7 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
     )
     axes = {name: values for name, values in axes.items() if values != (AUTO,)}
     if decision is not None:
-        decisions.append((*decision[:2], kept_reason) if kept_reason else decision)
+        decisions.append(decision._replace(reason=kept_reason or decision.reason))
     make_params(method, base)
     for name, values in axes.items():
         # In the method's own spelling (HL+LL is LL+HL), so that equal values are seen to be equal.
@@ -187,18 +194,20 @@ def make_plan(space: Space, axes: Mapping[str, tuple[Any, ...]], settings: Sweep
         changing(searched, axes)
     elif settings.preset is None and settings.search != "grid" and not searched and settings.trials > 1:
         settings = settings.model_copy(update={"trials": 1})
-        decisions.append(("trials", "1", "every searched param has one value, so there is one configuration"))
+        decisions.append(Decision("trials", "1", "every searched param has one value, so there is one configuration"))
     decisions += data_decisions(dataset, settings.check)
     if resumed:
         require_unchanged(folder, dataset, "sweep")
     if trained is not None:
-        settings = check_training(trained, base, axes, dataset, settings, decisions)
-        racing = early_stopping(trained, base, axes, settings, decisions)
-        digest, categories = dataset_digest(dataset), dataset.categories
+        settings, decided = check_training(trained, base, axes, dataset, settings)
+        racing, raced = early_stopping(trained, base, axes, settings)
+        decisions += [*decided, *raced]
+        digest, categories = pooled_fingerprint(dataset), dataset.categories
     else:
-        racing = _racing(settings, len(dataset.categories), decisions)
-        settings = _selection_settled(dataset, settings, decisions)
-        digest, categories = _check_data(dataset, settings, decisions)
+        racing, raced = _racing(settings, len(dataset.categories))
+        settings, decided = _selection_settled(dataset, settings)
+        digest, categories, noticed = _check_data(dataset, settings)
+        decisions += [*raced, *decided, *noticed]
     plan = SweepPlan(
         settings=settings,
         space=space,
@@ -253,18 +262,12 @@ def _saved(
     """
     content = read_settings(folder)
     kept = SweepSettings.model_validate(content["settings"])
-    default = default_settings(method)
-    if given.data != default.data:
+    if "data" in given.model_fields_set:
         given = given.model_copy(update={"data": open_dataset(given.data).uri})  # the saved one is absolute
     axes = {name: tuple(values) for name, values in content["axes"].items()}
-    changed = {name: value for name, value in given if value != getattr(default, name) and value != getattr(kept, name)}
-    fixed = [*(set(changed) - _GIVEN_ANEW), *(name for name, values in given_axes.items() if values != axes.get(name))]
-    if fixed:
-        flags = ", ".join("--" + name.replace("_", "-") for name in sorted(fixed))
-        raise ParamsError(
-            f"the sweep {folder.name} goes on with its own settings: leave out {flags}, or start a new sweep"
-        )
-    settings = kept.model_copy(update={**changed, "resume": given.resume})
+    settings = resumed_settings(given, kept, _GIVEN_ANEW, f"sweep {folder.name}")
+    changed = [name for name, values in given_axes.items() if values and tuple(values) != axes.get(name)]
+    refuse_changes(changed, f"sweep {folder.name}")
     if "settled" in content:
         return settings, axes, content["settled"], content.get("weights_reason", "as when the sweep began")
     return settings, axes, _settled_before_the_rule(method, kept.data, axes), "the default when the sweep began"
@@ -294,32 +297,29 @@ def _shrunk(
 
 def _searched(space: Space, axes: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
     """Names that any branch of the search varies: a branch that is missed would be missing in every table and figure."""
+    quiet_optuna()
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     search = NarrowedSearch(space.suggest, axes)
     names = dict.fromkeys(name for _ in range(_BRANCH_DRAWS) for name in search(study.ask()))
     return tuple(name for name in names if len(axes.get(name, ())) != 1)
 
 
-def _racing(settings: SweepSettings, categories: int, decisions: list[tuple[str, str, str]]) -> bool:
+def _racing(settings: SweepSettings, categories: int) -> tuple[bool, list[Decision]]:
     exact = settings.preset is not None or settings.search == "grid"
     if settings.racing == "on":
         if categories < 2:
             raise ParamsError("racing compares trials over categories: this dataset has one; leave --racing out")
-        return True
-    on = settings.racing == "auto" and not exact and len(settings.objective) == 1 and categories >= RACING_NEEDS
-    if on:
-        decisions.append(
-            ("racing", "on", f"a search over {categories} categories: poor trials stop early (--racing off for all)")
-        )
-    return on
+        return True, []
+    if settings.racing == "off" or exact or len(settings.objective) > 1 or categories < RACING_NEEDS:
+        return False, []
+    why = f"a search over {categories} categories: poor trials stop early (--racing off for all)"
+    return True, [Decision("racing", "on", why)]
 
 
-def _selection_settled(
-    dataset: Dataset, settings: SweepSettings, decisions: list[tuple[str, str, str]]
-) -> SweepSettings:
+def _selection_settled(dataset: Dataset, settings: SweepSettings) -> tuple[SweepSettings, list[Decision]]:
     """The settings with a selection in place of ``auto``: real defects choose wherever there are enough of them."""
     if settings.selection != "auto":
-        return settings
+        return settings, []
     reasons = {}
     for name in dataset.categories:
         category = dataset.category(name)
@@ -327,12 +327,11 @@ def _selection_settled(
         if category.test:
             reason = _undefined(split_category(category, "holdout", settings.seed)[1], settings.objective[0])
         if not reason:
-            return settings.model_copy(update={"selection": "holdout"})
+            return settings.model_copy(update={"selection": "holdout"}), []
         reasons[name] = reason
     name, reason = next(iter(reasons.items()))
     why = f"made-up defects choose, because real ones cannot ({name}: {reason})"
-    decisions.append(("selection", "synthetic", why))
-    return settings.model_copy(update={"selection": "synthetic"})
+    return settings.model_copy(update={"selection": "synthetic"}), [Decision("selection", "synthetic", why)]
 
 
 def _undefined(truth: Truth, objective: str) -> str:
@@ -347,13 +346,11 @@ def _undefined(truth: Truth, objective: str) -> str:
     return ""
 
 
-def _check_data(
-    dataset: Dataset, settings: SweepSettings, decisions: list[tuple[str, str, str]]
-) -> tuple[str, tuple[str, ...]]:
+def _check_data(dataset: Dataset, settings: SweepSettings) -> tuple[str, tuple[str, ...], list[Decision]]:
     """Open every category, try the split, and see where the objectives can be computed.
 
     Returns:
-        The dataset's fingerprint, and its categories with those first that can choose by the first objective.
+        The dataset's fingerprint, its categories with those first that can choose by the first objective, and what was noticed.
     """
     assert settings.selection != "auto"
     selection: Selection = settings.selection
@@ -363,16 +360,13 @@ def _check_data(
                 f"{name} is measured of segmenters that learn from masks; this method gives anomaly maps, so choose "
                 f"among {', '.join(METRICS)}"
             )
-    digests = []
+    digests, decisions = [], list[Decision]()
     # Costs are measured without labels, so they are defined everywhere.
     undefined: dict[str, dict[str, str]] = {name: {} for name in settings.objective if name in METRICS}
     for name in dataset.categories:
         category = dataset.category(name)
         split, truth = split_category(category, selection, settings.seed)
-        groups = champion_split(category).fit_groups
-        if together := describe_groups(groups):
-            why = f"{together}; left-out scores leave them out together"
-            decisions.append((f"{name}: copies", f"{len(set(groups))} distinct images", why))
+        decisions += copies_noticed(category)
         if len(split.fit) < LEARNT_FROM_AT_LEAST:
             raise DataError(
                 f"{name}: {len(split.fit)} good training picture is left to learn from with selection={selection!r}; "
@@ -391,6 +385,6 @@ def _check_data(
             )
     silent = undefined[settings.objective[0]]
     for name, reason in silent.items():
-        decisions.append((name, "chooses nothing", f"{reason}; its scores are kept and reported"))
+        decisions.append(Decision(name, "excluded from selection", f"{reason}; still evaluated and reported"))
     ordered = sorted(dataset.categories, key=lambda name: name in silent)
-    return hashlib.sha256(json.dumps(digests).encode()).hexdigest(), tuple(ordered)
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest(), tuple(ordered), decisions

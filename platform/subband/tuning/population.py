@@ -14,7 +14,7 @@ from subband.errors import ParamsError
 from subband.methods import make_params, trained_method
 from subband.metrics import direction_of
 from subband.tuning.plan import SweepPlan
-from subband.tuning.space import NarrowedSearch, Point, product
+from subband.tuning.space import NarrowedSearch, Point, product, quiet_optuna
 from subband.tuning.training_plan import epochs_of, interval
 
 QUANTILE = 0.25
@@ -60,6 +60,7 @@ class Explore:
 
 def first_points(plan: SweepPlan, count: int) -> list[Point]:
     """Where a population starts: values given by the user in turn, everything else drawn from the space."""
+    quiet_optuna()
     names = plan.searched
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=plan.settings.seed))
     search = NarrowedSearch(plan.space.suggest, plan.axes)

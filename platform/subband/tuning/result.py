@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from subband.champions.fitted import ChampionReport
 from subband.trials import TrialRecord
-from subband.tuning.champion import ChampionReport
 from subband.tuning.plan import SweepPlan
 
 

@@ -13,9 +13,7 @@ from ray.tune.search.optuna import OptunaSearch
 from subband.metrics import direction_of
 from subband.trials import read_records
 from subband.tuning.plan import SweepPlan
-from subband.tuning.space import NarrowedSearch
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # its progress lines would break ours
+from subband.tuning.space import NarrowedSearch, quiet_optuna
 
 SAMPLERS: Mapping[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
@@ -49,6 +47,7 @@ class CategorySearch(OptunaSearch):
 
 def make_search(plan: SweepPlan) -> CategorySearch:
     """The plan's search; its study lies in the sweep's folder, so that a resumed sweep goes on with what it has learnt."""
+    quiet_optuna()
     objectives = list(plan.settings.objective)
     # A resumed search with the same seed would propose its first trials again.
     earlier = len(read_records(plan.folder))

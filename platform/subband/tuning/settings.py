@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from subband.champions.settings import ThresholdSettings
 from subband.errors import ParamsError, unknown_name
 from subband.methods import is_trained, trained_method
-from subband.methods.pixel_tail import HIGHEST_PIXEL_FPR, PIXEL_FPR
 from subband.metrics import COSTS, METRICS, OBJECTIVES
-from subband.stages import DEFAULT_BUDGET_GB
+from subband.runs.settings import RegisterSettings, RunSettings, StoreSettings
 
 Search = Literal["tpe", "random", "gp", "nsga2", "qmc", "grid", "pbt"]
 
 
-class SweepSettings(BaseModel):
+class SweepSettings(ThresholdSettings, RegisterSettings, StoreSettings, RunSettings):
     """What to sweep over, how to choose, and where results go."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    data: str = Field(
-        "photos:",
-        description="Dataset URI: photos: (embedded), folder:PATH, table:FILE, mvtec:PATH, visa:PATH, synthetic: (embedded); add "
-        "?categories=a,b for some categories only.",
-    )
-    check: Literal["headers", "full"] = Field(
-        "headers",
-        description="What is checked before the start. headers: every file's header and content digest. full: every image is "
-        "decoded too, so that none can fail hours later.",
-    )
     preset: str | None = Field(None, description="An exact published grid instead of a search; see the list below.")
     search: Search = Field(
         "tpe",
         description="Who proposes trials: an Optuna sampler (tpe, gp, nsga2, qmc, random), or grid: every combination of the "
-        "values given by the params flags, or pbt: population-based training of a trained method, whose --trials take over each "
-        "other's weights and change lr, clip and ema on the way.",
+        "values given by the params flags.",
     )
     trials: int = Field(64, ge=1, description="Trials of a search; presets and grids bring their own number.")
     minutes: float | None = Field(
@@ -60,38 +46,18 @@ class SweepSettings(BaseModel):
         description="Stop poor configurations after a few categories, or epochs of a trained method (successive halving). auto: on "
         "for searches with one objective over four or more of them; exact grids are always finished.",
     )
-    fpr: float = Field(0.05, gt=0, lt=1, description="Share of good pictures that the champion may call defective.")
-    pixel_fpr: float = Field(
-        PIXEL_FPR,
-        gt=0,
-        le=HIGHEST_PIXEL_FPR,
-        description="Share of the pixels of good images that the champion may call defective, for masks and defective areas.",
-    )
     seed: int = Field(0, ge=0, description="Seed of the search, of the splits and of trainings.")
     workers: int | None = Field(
         None,
         ge=1,
-        description="Trials at a time; by default one per CPU of the cluster, of trained methods one per GPU, else per 4 CPUs.",
+        description="Trials at a time.",
     )
-    workers_per_trial: int = Field(
-        1, ge=1, description="Ray Train workers that share every batch of a trial (trained methods only)."
-    )
+    workers_per_trial: int = Field(1, ge=1, description="Ray Train workers that share every batch of a trial.")
     recipe: str | None = Field(
-        None, description="A named preset of a trained method's params; params given beside it and those searched win."
-    )
-    name: str | None = Field(
-        None, description="Name of the sweep's folder and MLflow run; by default made from method and time."
+        None, description="A named preset of params; params given beside it and those searched win."
     )
     resume: str | None = Field(None, description="Continue an interrupted sweep: its name, or 'last'.")
-    store: Path | None = Field(None, description="Folder of the stage store, on every node; by default HOME/store.")
-    store_gb: float = Field(
-        DEFAULT_BUDGET_GB, gt=0, description="Size of the store, GB, beyond which old stages are removed."
-    )
-    tracking_uri: str | None = Field(None, description="MLflow tracking URI; by default sqlite in HOME.")
-    experiment: str | None = Field(None, description="MLflow experiment; by default METHOD/DATASET.")
-    register_champion: bool = Field(True, description="Refit the winner, check it, and register it in MLflow.")
     top: int = Field(10, ge=1, description="Rows of the final table.")
-    smoke: bool = Field(False, description="A tiny run that goes through every step in seconds.")
 
     @field_validator("objective")
     @classmethod

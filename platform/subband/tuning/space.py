@@ -78,6 +78,11 @@ def grid(about: str, base: Mapping[str, Any] | None = None, published: bool = Fa
     return Preset(about, (lambda records, objective: product(**axes),), base or {}, published)
 
 
+def quiet_optuna() -> None:
+    """Silence Optuna's progress lines, which would break ours; called wherever a study is made."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
 class NarrowedTrial:
     """An Optuna trial in which some params are settled by the user: one value fixes a param, several become its choices."""
 

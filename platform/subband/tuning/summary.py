@@ -1,31 +1,62 @@
-"""The end of a sweep on the terminal: ranked table, what chose, the champion, and the next commands to type."""
+"""What a person sees of a sweep: the best so far; at the end the ranked table, the champion, and what to type next."""
 
 from __future__ import annotations
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from subband.home import home
 from subband.metrics import in_words
-from subband.report import ranking_table, short_name
+from subband.report import ranking_table
+from subband.runs.progress import ProgressBar
+from subband.runs.shell import Shell
 from subband.tracking import resolve_tracking, ui_command
+from subband.trials import TrialRecord
+from subband.trials.ranking import complete_with, short_name, value_of
 from subband.tuning.result import SweepResult
 
 
-def print_summary(console: Console, result: SweepResult) -> None:
+class SweepProgress:
+    """Finished trials and the best so far; called with every ended trial.
+
+    Args:
+        bar: shows it.
+        objective: ranks the trials.
+    """
+
+    def __init__(self, bar: ProgressBar, objective: str) -> None:
+        self._bar, self._objective = bar, objective
+        self._best: TrialRecord | None = None
+        self._failed = 0
+
+    def __call__(self, record: TrialRecord, expected: int) -> None:
+        """Take one ended trial into account; `expected` is 0 while the number of trials is unknown."""
+        if record.status == "failed":
+            self._failed += 1
+            self._bar.say(f"a trial failed: {record.error}")
+        known = [self._best] if self._best else []
+        if ranked := complete_with([*known, record], self._objective):
+            self._best = ranked[0]
+        text = f"{self._failed} failed " if self._failed else ""
+        if self._best is not None:
+            shown = value_of(self._best, self._objective)
+            text += f"best {self._objective} {shown:.4f} ({short_name(self._best.params, self._best.searched)})"
+        self._bar.update(record.number + 1, text, expected or None)  # a resumed sweep continues to count
+
+
+def print_summary(shell: Shell, result: SweepResult) -> None:
     """Print what the sweep found and what to do next."""
-    settings = result.plan.settings
+    console, settings = shell.console, result.plan.settings
     if result.records:
-        console.print(_ranking(console, result))
+        console.print(_ranking(console.width, result))
     if result.front:
         console.print(
             f"Pareto front over {', '.join(in_words(name) for name in settings.objective)}: {len(result.front)} trials; "
             f"{settings.objective[0]} chose the champion"
         )
     for note in sorted({note for record in result.records for note in record.notes})[:8]:
-        console.print(f"note: {note}", markup=False)
+        shell.print(f"note: {note}")
     if result.champions and result.chosen is not None:
         console.print(
             f"[bold]champion[/]: {escape(short_name(result.chosen.params, result.chosen.searched))}, "
@@ -33,28 +64,27 @@ def print_summary(console: Console, result: SweepResult) -> None:
         )
         console.print(_champions(result))
     for problem in result.problems:
-        console.print(f"[bold red]problem:[/] {escape(problem)}")
+        shell.problem(problem)
     if result.interrupted:
         console.print(
             f"interrupted after {len(result.records)} trials; nothing is lost. Continue with: --resume {result.plan.folder.name}"
         )
         return
-    console.print(f"figures and saved detectors: {result.plan.folder}", markup=False)
+    shell.print(f"figures and saved detectors: {result.plan.folder}")
     target = resolve_tracking(settings.tracking_uri, home())
     compare = ui_command(target)
     console.print("[bold]next[/]:")
-    console.print(f"  {compare or f'open {target.uri}'}", soft_wrap=True, markup=False)
+    shell.print(f"  {compare or f'open {target.uri}'}")
     if result.comparison_url:
-        console.print(f"     then open {result.comparison_url}", soft_wrap=True, markup=False, style="dim")
+        shell.say(f"   then open {result.comparison_url}")
     if result.versions:
         name = next(iter(result.versions.values()))[0]
-        console.print(
-            f"  make serve   # then: curl --data-binary @picture.png http://127.0.0.1:8000/v1/models/{name}/predict",
-            markup=False,
+        shell.print(
+            f"  make serve   # then: curl --data-binary @image.png http://127.0.0.1:8000/v1/models/{name}/predict"
         )
 
 
-def _ranking(console: Console, result: SweepResult) -> Table:
+def _ranking(width: int, result: SweepResult) -> Table:
     settings = result.plan.settings
     return ranking_table(
         result.records,
@@ -62,7 +92,7 @@ def _ranking(console: Console, result: SweepResult) -> Table:
         result.plan.selection,
         top=settings.top,
         chosen=result.chosen,
-        compact=console.width < 110,
+        compact=width < 110,
     )
 
 

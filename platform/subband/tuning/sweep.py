@@ -7,20 +7,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from subband.tuning import cluster  # isort: skip  # first: it settles what Tune reads when it is imported
-
+from subband.champions.trained import drop_other_models
+from subband.compute import cluster
+from subband.decisions import Decision
 from subband.home import home
 from subband.metrics import direction_of
-from subband.report.records import complete_with, non_dominated
 from subband.stages import Store
 from subband.tracking import DatasetInfo, SweepInfo, SweepLog, resolve_tracking
 from subband.trials import TrialRecord, read_records
+from subband.trials.ranking import complete_with, non_dominated
 from subband.tuning.finish import finish
 from subband.tuning.plan import SweepPlan, save_settings
 from subband.tuning.population import first_points
 from subband.tuning.result import SweepResult
 from subband.tuning.space import Point
-from subband.tuning.trained_champion import drop_other_models
 from subband.tuning.tuner import Round, run_round
 
 Watch = Callable[[TrialRecord, int], None]
@@ -41,18 +41,18 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
     target = resolve_tracking(plan.settings.tracking_uri, home())
     if not plan.trained:
         Store(
-            plan.store_folder, plan.settings.store_gb
+            plan.settings.store_folder, plan.settings.store_gb
         )  # one that cannot be used would fail every trial, seconds later
     save_settings(plan)
     where, why = cluster.connect()
     decisions = (
         *plan.decisions,
-        ("ray", where, why),
+        Decision("ray", where, why),
         _work(plan),
-        ("tracking", target.uri, target.reason),
+        Decision("tracking", target.uri, target.reason),
     )
-    for what, choice, reason in decisions:
-        say(f"{what}: {choice} ({reason})")
+    for decision in decisions:
+        say(str(decision))
     with SweepLog(plan.folder, _info(plan, decisions), target) as sweep_log:
         result = SweepResult(plan, read_records(plan.folder))
         if result.records:
@@ -60,7 +60,7 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
 
         expected = _expected(plan)
 
-        def hand_on(record: TrialRecord) -> None:
+        def on_record(record: TrialRecord) -> None:
             result.records.append(record)
             sweep_log.log_trial(record)
             if plan.trained:
@@ -68,7 +68,7 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
             watch(record, expected)
 
         try:
-            _run_trials(plan, result, hand_on)
+            _run_trials(plan, result, on_record)
         except KeyboardInterrupt:
             result.interrupted = True
         first, *others = plan.settings.objective
@@ -87,7 +87,7 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
     return result
 
 
-def _run_trials(plan: SweepPlan, result: SweepResult, hand_on: Callable[[TrialRecord], None]) -> None:
+def _run_trials(plan: SweepPlan, result: SweepResult, on_record: Callable[[TrialRecord], None]) -> None:
     minutes = plan.settings.minutes
     until = None if minutes is None else time.time() + 60 * minutes
     if plan.preset is None:
@@ -97,7 +97,7 @@ def _run_trials(plan: SweepPlan, result: SweepResult, hand_on: Callable[[TrialRe
             # What an earlier part of the sweep proposed comes first, whether or not it ended.
             begun = max((1 + _place(record) for record in result.records), default=0)
             search = Round(points, left, plan.searched, until, tuple(range(begun, begun + left)))
-            run_round(plan, search, result.records, hand_on)
+            run_round(plan, search, result.records, on_record)
         return
     before: list[Point] = []
     for number in range(len(plan.preset.rounds)):
@@ -116,23 +116,23 @@ def _run_trials(plan: SweepPlan, result: SweepResult, hand_on: Callable[[TrialRe
         }
         if places and (until is None or time.time() < until):
             todo = list(places.values())
-            run_round(plan, Round(todo, len(todo), _varied(points), until, tuple(places)), result.records, hand_on)
+            run_round(plan, Round(todo, len(todo), _varied(points), until, tuple(places)), result.records, on_record)
 
 
 def _place(record: TrialRecord) -> int:
     return record.number if record.proposed is None else record.proposed
 
 
-def _work(plan: SweepPlan) -> tuple[str, str, str]:
+def _work(plan: SweepPlan) -> Decision:
     """The decision that only this lane makes: where stages lie, or how trials that train share the cluster."""
     if not plan.trained:
-        return "store", str(plan.store_folder), "--store"
-    from subband.tuning.training_round import share_of
+        return Decision("store", str(plan.settings.store_folder), "--store")
+    from subband.tuning.resources import share_of
 
     share, group = share_of(plan, _expected(plan) or plan.settings.trials), plan.settings.workers_per_trial
-    size = f"{share.threads} CPU threads" + (f" and {share.gpus:g} GPU" if share.gpus else "")
+    size = f"{share.cpus} CPU threads" + (f" and {share.gpus:g} GPU" if share.gpus else "")
     each = size if group == 1 else f"{group} workers with {size} each"
-    return "trials at a time", f"{share.trials}, each {each}", "--workers and --workers-per-trial"
+    return Decision("trials at a time", f"{share.at_a_time}, each {each}", "--workers and --workers-per-trial")
 
 
 def _varied(points: Sequence[Point]) -> tuple[str, ...]:
@@ -157,7 +157,7 @@ def _why_nothing(plan: SweepPlan, result: SweepResult) -> str:
     return f"no champion: no trial was complete{budget}; go on with --resume {plan.folder.name}"
 
 
-def _info(plan: SweepPlan, decisions: Sequence[tuple[str, str, str]]) -> SweepInfo:
+def _info(plan: SweepPlan, decisions: Sequence[Decision]) -> SweepInfo:
     settings = plan.settings
     return SweepInfo(
         experiment=settings.experiment or f"{plan.method.name}/{plan.dataset.name}",
@@ -174,5 +174,5 @@ def _info(plan: SweepPlan, decisions: Sequence[tuple[str, str, str]]) -> SweepIn
             **{name: str(value) for name, value in settings.model_dump(mode="json").items() if value is not None},
             **{f"given.{name}": " ".join(map(str, values)) for name, values in plan.axes.items()},
         },
-        tags={f"decision.{what}": f"{choice} ({reason})" for what, choice, reason in decisions},
+        tags=dict(decision.tag for decision in decisions),
     )

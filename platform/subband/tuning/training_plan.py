@@ -6,48 +6,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from subband.data import Dataset
+from subband.decisions import Decision
 from subband.errors import ParamsError, unknown_name
 from subband.methods import TrainedMethod, TrainingParams, make_params, settled_params
-from subband.training.order import check_division
+from subband.training.batches import check_division
+from subband.training.plan import examples_decision
 from subband.tuning.settings import SweepSettings
 
 RACING_NEEDS = 4
 """Categories or epochs."""
 
-Decisions = list[tuple[str, str, str]]
-
 PERTURBED = ("lr", "clip", "ema")
 """Params that population-based training changes on the way."""
 
 
-def refuse_training_settings(method: str, settings: SweepSettings) -> None:
-    """Refuse what only trained methods have.
-
-    Raises:
-        ParamsError: such a setting was given for a method that is not trained.
-    """
-    if settings.search == "pbt":
-        raise ParamsError(
-            f"population-based training changes params while weights are learnt; {method} learns none: use --search tpe"
-        )
-    if settings.workers_per_trial > 1:
-        raise ParamsError(
-            f"a trial of {method} runs on one worker: leave --workers-per-trial out, --workers runs several"
-        )
-    if settings.recipe is not None:
-        raise ParamsError(f"{method} has no recipes: leave --recipe out")
-
-
 def recipe_values(
-    method: TrainedMethod, settings: SweepSettings, embedded: str | None, decisions: Decisions
-) -> tuple[SweepSettings, dict[str, Any]]:
-    """The recipe that was asked for, or the one for embedded data: settings that name it, and its params.
+    method: TrainedMethod, settings: SweepSettings, embedded: str | None
+) -> tuple[SweepSettings, dict[str, Any], list[Decision]]:
+    """The recipe that was asked for, or the one for embedded data: settings that name it, its params, and the decision.
 
     Args:
         method: whose recipes they are.
         settings: of the sweep.
         embedded: name of the recipe for embedded data.
-        decisions: gets a line.
 
     Raises:
         ParamsError: no such recipe.
@@ -56,12 +37,12 @@ def recipe_values(
     if name is None and settings.data == method.embedded and not settings.smoke:
         name, why = embedded, "the embedded data are small; --recipe chooses another"
     if name is None:
-        return settings, {}
+        return settings, {}, []
     if name not in method.recipes:
         raise ParamsError(unknown_name("recipe", name, method.recipes))
     values = dict(method.recipes[name])
-    decisions.append(("recipe", f"{name}: {', '.join(f'{key}={value}' for key, value in values.items())}", why))
-    return settings.model_copy(update={"recipe": name}), values
+    words = ", ".join(f"{key}={value}" for key, value in values.items())
+    return settings.model_copy(update={"recipe": name}), values, [Decision("recipe", f"{name}: {words}", why)]
 
 
 def check_training(
@@ -70,12 +51,11 @@ def check_training(
     axes: Mapping[str, Sequence[Any]],
     dataset: Dataset,
     settings: SweepSettings,
-    decisions: Decisions,
-) -> SweepSettings:
+) -> tuple[SweepSettings, list[Decision]]:
     """Open the examples under every value that was given, and see which pictures choose.
 
     Returns:
-        The settings with the selection that the params decide.
+        The settings with the selection that the params decide, and the decisions.
 
     Raises:
         ParamsError: batches cannot be divided, or what chooses is asked for in the wrong place or differs between trials.
@@ -95,18 +75,14 @@ def check_training(
             "give one value a sweep"
         )
     (selection,) = selections
-    sizes = {"training": examples.train, "validation": examples.validation, **examples.tests}
     notes = "; ".join(examples.notes)
-    decisions.append(
-        ("examples", ", ".join(f"{len(part)} {name}" for name, part in sizes.items()), notes or dataset.uri)
-    )
     if settings.selection not in ("auto", "holdout", selection):
         raise ParamsError(
             f"--selection {settings.selection}: the params of {method.name} say which pictures choose ({notes}); "
             "leave --selection out"
         )
-    decisions.append(("selection", selection, f"the params of {method.name} decide: {notes}"))
-    return settings.model_copy(update={"selection": selection})
+    decided = Decision("selection", selection, f"the params of {method.name} decide: {notes}")
+    return settings.model_copy(update={"selection": selection}), [examples_decision(examples, dataset), decided]
 
 
 def early_stopping(
@@ -114,20 +90,16 @@ def early_stopping(
     base: Mapping[str, Any],
     axes: Mapping[str, Sequence[Any]],
     settings: SweepSettings,
-    decisions: Decisions,
-) -> bool:
-    """Whether poor trials stop after some epochs; a search over few epochs, or several objectives, finishes all.
+) -> tuple[bool, list[Decision]]:
+    """Whether poor trials stop after some epochs, and the decision; a search over few epochs, or several objectives, finishes all.
 
     Raises:
         ParamsError: it was asked for, and no epoch is left at which trials could be compared.
     """
     if settings.search == "pbt":
         epochs = interval(epochs_of(method, base, axes)[0])
-        what = f"{settings.trials} trials"
-        decisions.append(
-            ("population", what, f"every {epochs} epochs the worst quarter takes over the weights of the best quarter")
-        )
-        return False
+        why = f"every {epochs} epochs the worst quarter takes over the weights of the best quarter"
+        return False, [Decision("population", f"{settings.trials} trials", why)]
     epochs, validated = epochs_of(method, base, axes)
     compared = rungs(epochs, validated)
     if settings.racing == "on" and not compared:
@@ -140,16 +112,10 @@ def early_stopping(
         settings.racing == "auto" and search and len(settings.objective) == 1 and epochs >= RACING_NEEDS
     )
     if not (on and compared):
-        return False
+        return False, []
     words = " and ".join(map(str, compared))
-    decisions.append(
-        (
-            "early stopping",
-            "on",
-            f"after {words} of {epochs} epochs the worse two thirds stop (--racing off trains all)",
-        )
-    )
-    return True
+    why = f"after {words} of {epochs} epochs the worse two thirds stop (--racing off trains all)"
+    return True, [Decision("early stopping", "on", why)]
 
 
 def epochs_of(method: TrainedMethod, base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> tuple[int, int]:

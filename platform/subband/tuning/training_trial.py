@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ray import tune
 
+from subband.champions.trained import ANSWERS, HISTORY, MODEL, MODELS, finished, save_finished
 from subband.data import Selection, open_dataset
-from subband.data.ruled import reading_of
 from subband.errors import ParamsError, SubbandError, unknown_name
 from subband.evaluation import mean_metrics
 from subband.methods import Deployable, TrainingParams, make_params, settled_params, trained_method
+from subband.methods.trained_base import PROGRESS, best_epoch
 from subband.methods.weights_rule import weights_record
 from subband.metrics import COSTS, direction_of
-from subband.training.loop import PROGRESS, best_epoch
-from subband.training.proof import finished, save_proven
-from subband.tuning.epochs import Epochs, Job, start
-from subband.tuning.trainable import costs_beside
-from subband.tuning.training_files import ANSWERS, HISTORY, MODEL, MODELS
+from subband.training.stepwise import Epochs, Job, start
+from subband.tuning.stage_trial import costs_beside
 
 if TYPE_CHECKING:
     from subband.tuning.plan import SweepPlan  # brings Optuna, which workers need not import
@@ -244,17 +242,9 @@ class TrainingTrial(tune.Trainable):
         folder = self._plan.folder / MODELS / str(self.trial_id)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        about = {
-            "dataset": self._dataset.name,
-            "data": self._plan.data,
-            "selection": self._plan.selection,
-            "sweep": self._plan.folder.name,
-            **self._plan.about,
-        }
-        detector = finished(
-            self._method, job.params, network, self._history, job.examples, about, reading_of(self._dataset)
-        )
-        _, answers = save_proven(detector, job.examples.validation, folder / MODEL)
+        about = {"selection": self._plan.selection, "sweep": self._plan.folder.name, **self._plan.about}
+        detector = finished(self._method, job.params, network, self._history, job.examples, about, self._dataset)
+        _, answers = save_finished(detector, job.examples.validation, folder / MODEL)
         np.save(folder / ANSWERS, answers)
         (folder / HISTORY).write_text(json.dumps(self._history), encoding="utf-8")
         costs = self._costs(detector, record)

@@ -7,21 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from subband.tuning import cluster  # noqa: F401  # isort: skip  # first: it settles what Tune reads when it is imported
-
-import ray
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.stopper import CombinedStopper
 
+from subband.compute.shares import cluster_size, equal_share
 from subband.errors import SubbandError
 from subband.metrics import direction_of
 from subband.trials import TrialRecord
-from subband.tuning.callback import Deadline, StopWhenHopeless, TrialEnds
+from subband.tuning.callback import Deadline, LedgerCallback, StopWhenHopeless
 from subband.tuning.plan import SweepPlan
 from subband.tuning.search import make_search
 from subband.tuning.space import Point
-from subband.tuning.trainable import StageTrial, TrialPlan
+from subband.tuning.stage_trial import StageTrial, TrialPlan
 
 
 @dataclass(frozen=True)
@@ -44,22 +42,22 @@ class Round:
 
 
 def run_round(
-    plan: SweepPlan, trials: Round, records: Sequence[TrialRecord], hand_on: Callable[[TrialRecord], None]
+    plan: SweepPlan, trials: Round, records: Sequence[TrialRecord], on_record: Callable[[TrialRecord], None]
 ) -> None:
     """One call of Ray Tune.
 
     Args:
         plan: the sweep.
         trials: what is run.
-        records: of every trial so far; `hand_on` adds to them.
-        hand_on: called with each record after it is safe in the ledger.
+        records: of every trial so far; `on_record` adds to them.
+        on_record: called with each record after it is safe in the ledger.
 
     Raises:
         SubbandError: every trial of the sweep failed.
     """
     settings = plan.settings
     how = _training_options(plan, trials) if plan.trained else _stage_options(plan, trials)
-    callback = TrialEnds(plan.folder, len(records), plan.base, trials.searched, hand_on, trials.places)
+    callback = LedgerCallback(plan.folder, len(records), plan.base, trials.searched, on_record, trials.places)
     stoppers: list[Any] = [StopWhenHopeless(callback)]
     if trials.until is not None:
         stoppers.append(Deadline(trials.until, how.at_a_time))
@@ -111,12 +109,8 @@ class _Options:
 
 def _stage_options(plan: SweepPlan, trials: Round) -> _Options:
     settings = plan.settings
-    cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
-    workers = min(settings.workers or cpus, trials.count)
-    # A trial runs on one node: no more threads than the largest has.
-    widest = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=1)
-    threads = max(1, min(cpus // workers, widest)) if settings.workers else 1
-    gpus = min(float(ray.cluster_resources().get("GPU", 0)), workers)
+    cpus, _ = cluster_size()
+    share = equal_share(min(settings.workers or cpus, trials.count), widen=settings.workers is not None)
     scheduler = None
     if plan.racing:
         categories = len(plan.dataset.categories)
@@ -129,14 +123,14 @@ def _stage_options(plan: SweepPlan, trials: Round) -> _Options:
             reduction_factor=3,
         )
     trainable = tune.with_resources(
-        tune.with_parameters(StageTrial, plan=TrialPlan.of(plan, threads, trials.searched, workers)),
-        {"CPU": threads, "GPU": gpus / workers},
+        tune.with_parameters(StageTrial, plan=TrialPlan.of(plan, share.cpus, trials.searched, share.at_a_time)),
+        {"CPU": share.cpus, "GPU": share.gpus},
     )
-    return _Options(trainable, workers, scheduler)
+    return _Options(trainable, share.at_a_time, scheduler)
 
 
 def _training_options(plan: SweepPlan, trials: Round) -> _Options:
-    from subband.tuning.training_round import CHECKPOINTS, share_of, training_scheduler, training_trials
+    from subband.tuning.resources import CHECKPOINTS, share_of, training_scheduler, training_trials
 
     share = share_of(plan, trials.count)
-    return _Options(training_trials(plan, share), share.trials, training_scheduler(plan, trials.points), CHECKPOINTS)
+    return _Options(training_trials(plan, share), share.at_a_time, training_scheduler(plan, trials.points), CHECKPOINTS)

@@ -111,7 +111,7 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         detector.about = {"bank_rows": len(bank), "covering_radius": radius}
         return fitted
 
-    def read_by_fit(self, params: AnyParams) -> tuple[tuple[Chain, AnyParams], ...]:
+    def fit_inputs(self, params: AnyParams) -> tuple[tuple[Chain, AnyParams], ...]:
         """The vectors of the bank, and those by which training pictures are scored."""
         return tuple(
             (embedding.chain(name), each)

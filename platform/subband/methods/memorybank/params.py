@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from subband.banks import Projection
 from subband.errors import ParamsError
-from subband.methods.frozen import FrozenBackboneParams
+from subband.methods.backbone_params import FrozenBackboneParams
 from subband.nn.backbone_specs import Tap
 from subband.nn.timm_networks import AUTO_BLOCKS
 

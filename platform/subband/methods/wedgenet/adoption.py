@@ -15,13 +15,14 @@ import torch
 from subband.errors import ModelError
 from subband.methods.detector import UNCALIBRATED, Calibration
 from subband.methods.memorybank.detector import MemoryBankDetector
+from subband.methods.memorybank.params import MemoryBankParams
 from subband.methods.patchcore.method import PATCHCORE
 from subband.methods.patchcore.params import PatchCoreParams
-from subband.methods.registry import validated
 from subband.methods.wedgenet.method import WEDGENET
 from subband.methods.wedgenet.params import WedgeNetParams
 from subband.methods.wedgenet.published import Bank
 from subband.nn.backbones import Backbone
+from subband.validating import validated
 
 ESTIMATE = "estimated on training pictures, which the bank may have seen: expect more false alarms"
 
@@ -39,6 +40,7 @@ def detector_of(bank: Bank, values: dict[str, Any]) -> MemoryBankDetector:
     """
     facts = bank.facts
     known: dict[str, Any] = {"mode": facts.mode, "backbone": facts.backbone, "ratio": facts.ratio or 1.0}
+    params: MemoryBankParams
     method: Any = PATCHCORE if facts.method == PATCHCORE.name else WEDGENET
     if method is PATCHCORE:
         known |= {"features": "averages", "distance": "euclidean", "image_score": "map"}

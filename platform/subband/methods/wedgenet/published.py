@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import uuid
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +20,11 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from subband.errors import ModelError
+from subband.files import write_atomically
 
 Unknown = Literal["unknown"]
 WIDTHS: Mapping[int, str] = {
@@ -212,15 +212,10 @@ def write_bank(path: Path | str, bank: Bank) -> Path:
         raise ModelError(f"{path} exists already; write a bank under a new name")
     named = {"memory_bank": bank.vectors_MD, "feature_mean": bank.mean_D, "feature_std": bank.std_D}
     tensors = {name: tensor.float().contiguous().cpu() for name, tensor in named.items() if tensor is not None}
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, metadata={_FACTS: bank.facts.model_dump_json()})
-        partial.replace(path)
+        write_atomically(path, save(tensors, metadata={_FACTS: bank.facts.model_dump_json()}))
     except (OSError, SafetensorError) as error:
         raise ModelError(f"the bank could not be written to {path}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

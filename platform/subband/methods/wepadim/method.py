@@ -58,7 +58,7 @@ class WEPaDiM:
         detector.calibration = chosen.with_pixels(fitted.pixel_tail)
         return fitted
 
-    def read_by_fit(self, params: WEPaDiMParams) -> tuple[tuple[Chain, WEPaDiMParams], ...]:
+    def fit_inputs(self, params: WEPaDiMParams) -> tuple[tuple[Chain, WEPaDiMParams], ...]:
         """The features."""
         return (((IMAGES, FEATURES), params),)
 

@@ -9,7 +9,7 @@ import pywt
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from subband.errors import ParamsError
-from subband.methods.frozen import FrozenBackboneParams
+from subband.methods.backbone_params import FrozenBackboneParams
 from subband.nn.backbones import RESTORING
 from subband.nn.smoothing import Smoothing
 from subband.nn.wavelets import MAX_LEVEL, canonical_subbands, check_wavelet, transformed_size

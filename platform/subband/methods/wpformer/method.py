@@ -19,7 +19,7 @@ from subband.data.masks import check_pairs
 from subband.data.segmentation import SegmentationExamples, segmentation_split
 from subband.errors import DataError, ParamsError, unknown_name
 from subband.methods.detector import parse_calibration
-from subband.methods.trained import Batch, Step, TrainingSet
+from subband.methods.trained_base import Batch, Step, TrainingSet
 from subband.methods.wpformer.loss import segmentation_loss
 from subband.methods.wpformer.maps import prediction_map
 from subband.methods.wpformer.network import WPFormer

@@ -15,13 +15,13 @@ from subband.data import Preprocess
 from subband.errors import ModelError
 from subband.methods.deployable import as_pictures
 from subband.methods.detector import Calibration, Detector
-from subband.methods.registry import validated
 from subband.methods.wpformer import checkpoint
 from subband.methods.wpformer.backbone import build_backbone, pretrained_state
 from subband.methods.wpformer.maps import prediction_map
 from subband.methods.wpformer.network import WPFormer
 from subband.methods.wpformer.params import WPFormerParams
 from subband.nn.backbones import read_state
+from subband.validating import validated
 
 NAME = "wpformer"
 THRESHOLD = 0.5

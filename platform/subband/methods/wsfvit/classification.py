@@ -19,7 +19,7 @@ from torch.optim import AdamW, Optimizer
 from subband.data import Dataset, class_data
 from subband.data.class_examples import ClassExamples, check_pictures, class_split, seeded
 from subband.errors import ParamsError
-from subband.methods.trained import Batch, Step, TrainingSet
+from subband.methods.trained_base import Batch, Step, TrainingSet
 from subband.methods.wsfvit.classification_params import WSFViTParams
 from subband.methods.wsfvit.classification_recipes import RECIPES
 from subband.methods.wsfvit.classifier import (

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from subband.errors import ModelError, ParamsError
 from subband.methods.deployable import Deployable, as_pictures
-from subband.methods.registry import validated
 from subband.methods.wsfvit.architecture import STRIDE, architecture
 from subband.methods.wsfvit.checkpoint import WRAPPERS, load_checkpoint, own_names, variant_of
 from subband.methods.wsfvit.classification_params import WSFViTParams, spelt_heads
 from subband.methods.wsfvit.network import WSFViT
 from subband.methods.wsfvit.published import MODELS
 from subband.nn.backbones import read_state
+from subband.validating import validated
 
 NAME = "wsfvit"
 IMAGENET_CLASSES = 1000
@@ -119,7 +119,7 @@ class Classifier(Deployable):
         found: np.ndarray = self(images).float().softmax(dim=1).flatten().numpy()
         return found
 
-    def one_answer(self) -> Callable[[], object]:
+    def timing_probe(self) -> Callable[[], object]:
         """The five most probable classes of a picture of noise."""
         size = self.params.image_size
         noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)

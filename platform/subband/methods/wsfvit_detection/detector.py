@@ -16,7 +16,6 @@ from subband.data.detection import image_tensor, resized_for_test
 from subband.data.instances import Detections, encode_mask
 from subband.errors import ModelError, ParamsError
 from subband.methods.deployable import Deployable, as_pictures
-from subband.methods.registry import validated
 from subband.methods.wsfvit.checkpoint import compare, load_checkpoint
 from subband.methods.wsfvit_detection.backbone import make_body
 from subband.methods.wsfvit_detection.checkpoint import load_published, read_detector
@@ -24,6 +23,7 @@ from subband.methods.wsfvit_detection.network import DetectionNetwork
 from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
 from subband.methods.wsfvit_detection.pooling import pasted_mask
 from subband.methods.wsfvit_detection.roi_heads import LOWEST_SCORE
+from subband.validating import validated
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class ObjectDetector(Deployable):
             rows += [found["boxes"].flatten(), found["labels"].float(), found["scores"], found["masks"].flatten()]
         return torch.cat(rows).float().cpu().numpy()
 
-    def one_answer(self) -> Callable[[], object]:
+    def timing_probe(self) -> Callable[[], object]:
         """Answers about one square picture of noise, as large as those it is evaluated on."""
         side = min(self.params.test_side, self.params.longest)  # type: ignore[attr-defined]
         noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)

@@ -22,7 +22,7 @@ from subband.data.detection import (
 )
 from subband.data.instances import Detections, Instances
 from subband.errors import DataError, ParamsError
-from subband.methods.trained import Batch, Step, TrainingSet
+from subband.methods.trained_base import Batch, Step, TrainingSet
 from subband.methods.wsfvit_detection.detector import (
     NAME,
     ObjectDetector,

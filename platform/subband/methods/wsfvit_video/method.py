@@ -15,7 +15,7 @@ from subband.data import Dataset
 from subband.data.moving_mnist import MovingDigits
 from subband.data.sequences import SequenceExamples, Sequences
 from subband.errors import DataError
-from subband.methods.trained import Batch, Step, TrainingSet
+from subband.methods.trained_base import Batch, Step, TrainingSet
 from subband.methods.wsfvit_video.network import VideoNetwork
 from subband.methods.wsfvit_video.params import WSFViTVideoParams
 from subband.methods.wsfvit_video.predictor import (

@@ -16,11 +16,11 @@ from subband.data.images import to_picture
 from subband.data.reading import ReadingRule
 from subband.errors import DataError, ModelError
 from subband.methods.deployable import Deployable
-from subband.methods.registry import validated
 from subband.methods.wsfvit_video import checkpoint
 from subband.methods.wsfvit_video.network import VideoNetwork
 from subband.methods.wsfvit_video.params import WSFViTVideoParams
 from subband.nn.backbones import read_state
+from subband.validating import validated
 
 NAME = "wsfvit-video"
 
@@ -85,7 +85,7 @@ class VideoPredictor(Deployable):
         frames = torch.stack([example["frames"] for example in examples]).to(device)
         return np.asarray(self(frames).float().cpu().numpy().ravel())
 
-    def one_answer(self) -> Callable[[], object]:
+    def timing_probe(self) -> Callable[[], object]:
         """A call that predicts what follows frames of noise."""
         seen, _, side = self.sizes
         noise = np.random.default_rng(0).integers(0, 256, (seen, side, side), np.uint8)

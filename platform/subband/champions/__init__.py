@@ -1,0 +1,1 @@
+"""Champions: refitted or trained, proven to give the evaluated values, and registered."""
