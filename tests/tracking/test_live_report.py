@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from subband.errors import TrackingError
-from subband.tracking import DatasetInfo, LiveReport, ReportFile, log_report
+from subband.tracking import DatasetInfo, LiveReport, ReportFile, push
+from tests.waiting import PATIENCE
 
 
 def report(target, **changes) -> ReportFile:
@@ -44,14 +48,46 @@ def hiccup(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(MlflowClient, name, silent)
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from mlflow import MlflowClient
+from subband.tracking import LiveReport, resolve_tracking
+from tests.tracking.test_live_report import report
+
+folder, swallowed = Path(sys.argv[1]), sys.argv[2] == "swallowed"
+target = resolve_tracking(None, folder)
+live = LiveReport(folder / "report", report(target), target)
+assert live.flush(timeout=120)
+if swallowed:
+    def silent(self, *args, **kwargs):
+        raise OSError("no route to host")
+    MlflowClient.log_batch = silent
+live.log_numbers([("loss", 1.0, 1)])
+assert live.flush(timeout=2 if swallowed else 120) is not swallowed
+print(live.run_id, flush=True)
+os._exit(1)
+"""
+
+
+def killed(folder: Path, how: str = "heard") -> str:
+    """A process logs a number, which MLflow hears or not, and dies; gives its run."""
+    project = Path(__file__).resolve().parents[2]
+    environment = {"PYTHONPATH": f"{project / 'platform'}:{project}", "PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    command = [sys.executable, "-c", KILLED, str(folder), how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=False)
+    assert done.returncode == 1, done.stderr
+    return done.stdout.strip()
+
+
 def test_a_loss_that_is_no_number_can_be_read_again(tmp_path, target):
     with LiveReport(tmp_path / "report", report(target), target) as live:
-        live.points([("loss", 1.0, 1), ("learning_rate", 0.1, 1)])
-        live.points([("loss", math.nan, 2), ("learning_rate", 0.1, 2)])
-        live.status = "FAILED"
+        live.log_numbers([("loss", 1.0, 1), ("learning_rate", 0.1, 1)])
+        live.log_numbers([("loss", math.nan, 2), ("learning_rate", 0.1, 2)])
+        live.status = "failed"
     assert the_run(target).info.status == "FAILED"
     with LiveReport(tmp_path / "report", report(target, params={"lr": 0.01, "epochs": 2}), target) as live:
-        live.points([("loss", 0.5, 2)])
+        live.log_numbers([("loss", 0.5, 2)])
     run = the_run(target)
     assert run.info.status == "FINISHED"
     assert steps(target, run) == [(1, 1.0), (2, 0.5)]
@@ -62,25 +98,22 @@ def test_a_loss_that_is_no_number_can_be_read_again(tmp_path, target):
 
 def test_a_run_that_mlflow_lost_is_made_again_with_its_earlier_points(tmp_path, target):
     with LiveReport(tmp_path / "report", report(target), target) as live:
-        live.points([("loss", 1.0, 1)])
+        live.log_numbers([("loss", 1.0, 1)])
     MlflowClient(target.uri).delete_run(live.run_id)
     with LiveReport(tmp_path / "report", report(target), target) as again:
+        assert again.flush()
         assert steps(target, the_run(target)) == [(1, 1.0)]
-        again.points([("loss", 0.5, 2)])
+        again.log_numbers([("loss", 0.5, 2)])
     assert again.run_id != live.run_id
     assert steps(target, the_run(target)) == [(1, 1.0), (2, 0.5)]
 
 
-def test_points_that_a_hiccup_swallowed_come_with_the_resumed_run(tmp_path, target, monkeypatch):
-    live = LiveReport(tmp_path / "report", report(target), target).__enter__()
-    with monkeypatch.context() as patched:
-        hiccup(patched, "log_batch")
-        live.points([("loss", 1.0, 1)])
-    assert live.problem is not None
-    # The process is killed here: nobody leaves the block.
-    with LiveReport(tmp_path / "report", report(target), target):
+def test_points_that_a_hiccup_swallowed_come_with_the_resumed_run(tmp_path, target):
+    run_id = killed(tmp_path, "swallowed")
+    with LiveReport(tmp_path / "report", report(target), target) as again:
+        assert again.flush()
         run = the_run(target)
-        assert run.info.run_id == live.run_id
+        assert run.info.run_id == run_id
         assert steps(target, run) == [(1, 1.0)]
 
 
@@ -89,7 +122,7 @@ def test_a_run_is_ended_though_a_hiccup_came_before_the_failure(tmp_path, target
     with pytest.raises(error), LiveReport(tmp_path / "report", report(target), target) as live:  # noqa: PT012
         with monkeypatch.context() as patched:
             hiccup(patched, "log_batch")
-            live.points([("loss", 1.0, 1)])
+            live.log_numbers([("loss", 1.0, 1)])
         raise error
     run = the_run(target)
     assert run.info.status == status
@@ -102,29 +135,29 @@ def test_a_push_keeps_how_it_ended_and_is_done_once(tmp_path, target, monkeypatc
     with monkeypatch.context() as patched:
         hiccup(patched, "search_experiments")
         with LiveReport(tmp_path / "report", report(target), target) as live:
-            live.points([("loss", 1.0, 1)])
-            live.status = status
+            live.log_numbers([("loss", 1.0, 1)])
+            live.status = status.lower()
     assert "push" in live.problem
-    logged = log_report(tmp_path / "report")
+    logged = push(tmp_path / "report")
     assert the_run(target).info.status == status
-    assert log_report(tmp_path / "report") == logged
+    assert push(tmp_path / "report") == logged
 
 
 def test_a_training_whose_process_vanished_is_pushed_as_killed(tmp_path, target):
-    LiveReport(tmp_path / "report", report(target), target).__enter__().points([("loss", 1.0, 1)])
+    killed(tmp_path)
     assert the_run(target).info.status == "RUNNING"
-    log_report(tmp_path / "report")
+    push(tmp_path / "report")
     assert the_run(target).info.status == "KILLED"
 
 
 def test_a_finished_run_that_went_on_unheard_is_pushed_whole(tmp_path, target, monkeypatch):
     with LiveReport(tmp_path / "report", report(target), target) as live:
-        live.points([("loss", 1.0, 1)])
+        live.log_numbers([("loss", 1.0, 1)])
     with monkeypatch.context() as patched:
         hiccup(patched, "search_experiments")
         with LiveReport(tmp_path / "report", report(target), target) as live:
-            live.points([("loss", 0.5, 2)])
-    log_report(tmp_path / "report")
+            live.log_numbers([("loss", 0.5, 2)])
+    push(tmp_path / "report")
     assert steps(target, the_run(target)) == [(1, 1.0), (2, 0.5)]
 
 
@@ -132,4 +165,4 @@ def test_a_damaged_report_is_named(tmp_path, target):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "report.json").write_text("{")
     with pytest.raises(TrackingError, match=r"report\.json cannot be read"):
-        LiveReport(tmp_path / "report", report(target), target).__enter__()
+        LiveReport(tmp_path / "report", report(target), target)

@@ -11,7 +11,8 @@ import pytest
 from mlflow import MlflowClient
 
 from subband.errors import TrackingError
-from subband.tracking import DatasetInfo, ReportFile, TrackingTarget, log_report
+from subband.runs.description import LOCK_NAME
+from subband.tracking import DatasetInfo, ReportFile, TrackingTarget, push
 from subband.tracking.__main__ import main
 from tests.waiting import PATIENCE
 
@@ -43,8 +44,8 @@ def runs(target: TrackingTarget):
 
 def test_everything_is_logged_once(tmp_path, target):
     folder = results(tmp_path / "results", target)
-    logged = log_report(folder)
-    assert log_report(folder) == logged
+    logged = push(folder)
+    assert push(folder) == logged
     client, (run,) = runs(target)
     assert run.info.run_id == logged.run_id
     assert (run.info.status, run.info.run_name) == ("FINISHED", "robustness-1")
@@ -59,21 +60,23 @@ def test_everything_is_logged_once(tmp_path, target):
     assert [entry.path for entry in client.list_artifacts(run.info.run_id, "curves")] == ["curves/noise.csv"]
 
 
-def test_a_run_that_was_cut_off_is_written_anew(tmp_path, target, monkeypatch):
+def test_a_run_that_was_cut_off_is_completed(tmp_path, target, monkeypatch):
     folder = results(tmp_path / "results", target)
     with monkeypatch.context() as patched:
 
         def full(self, *args, **kwargs):
             raise OSError("no space left on device")
 
-        patched.setattr(MlflowClient, "log_artifacts", full)
+        patched.setattr(MlflowClient, "log_artifact", full)
         with pytest.raises(TrackingError, match="no space left"):
-            log_report(folder)
+            push(folder)
     _, (broken,) = runs(target)
     assert broken.info.status == "FAILED"
-    logged = log_report(folder)
+    logged = push(folder)
     _, (run,) = runs(target)
-    assert run.info.run_id == logged.run_id != broken.info.run_id
+    assert run.info.run_id == logged.run_id == broken.info.run_id
+    assert run.info.status == "FINISHED"
+    assert len(run.data.params) == 3
 
 
 def test_a_server_that_is_down_costs_nothing_and_gets_it_later(tmp_path, target, capsys):
@@ -81,30 +84,34 @@ def test_a_server_that_is_down_costs_nothing_and_gets_it_later(tmp_path, target,
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = results(tmp_path / "results", target, tracking_uri=f"http://127.0.0.1:{port}", artifact_root=None)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != LOCK_NAME}
+
+    before = files()
     with pytest.raises(TrackingError, match="does not answer"):
-        log_report(folder)
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+        push(folder)
+    assert files() == before
     assert main(["push", str(folder), "--tracking-uri", target.uri]) == 0
     _, (run,) = runs(target)
     assert f"run {run.info.run_id}" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_no_analysis_is_refused(tmp_path, target):
-    with pytest.raises(TrackingError, match=r"holds no readable report\.json"):
-        log_report(tmp_path)
+    with pytest.raises(TrackingError, match=r"neither sweep\.json nor report\.json"):
+        push(tmp_path)
     folder = results(tmp_path / "results", target)
     (folder / "report.json").write_text(json.dumps({"params": 1}))
-    with pytest.raises(TrackingError, match=r"holds no readable report\.json"):
-        log_report(folder)
+    with pytest.raises(TrackingError, match=r"report\.json cannot be read"):
+        push(folder)
 
 
 def test_a_deleted_experiment_says_how_to_go_on(tmp_path, target):
     folder = results(tmp_path / "results", target)
-    logged = log_report(folder)
+    logged = push(folder)
     MlflowClient(target.uri).delete_experiment(logged.experiment_id)
     with pytest.raises(TrackingError, match="was deleted in MLflow; give another --experiment") as caught:
-        log_report(folder)
+        push(folder)
     command = str(caught.value).rpartition("or restore it: ")[2]
     subprocess.run(command, shell=True, check=True, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, timeout=PATIENCE)
-    assert log_report(folder).experiment_id == logged.experiment_id
+    assert push(folder).experiment_id == logged.experiment_id

@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from subband.errors import TrackingError
+from subband.runs.description import SweepFile
 from subband.tracking import SweepLog, push, resolve_tracking
-from subband.tracking.sweep_file import SWEEP_FILE_NAME, SweepFile
 from subband.trials import append_record
 from tests.tracking import sweeps
 from tests.waiting import PATIENCE
@@ -150,7 +150,7 @@ def test_a_resumed_sweep_continues_its_run_and_logs_no_trial_twice(folder, targe
     assert [child.data.tags["trial_id"] for child in children] == [record.trial_id for record in records]
     assert parent.info.status == "FINISHED"
     assert parent.data.params["trials"] == "12"
-    assert parent.data.tags["settings_changed_on_resume"] == "trials: 12 -> 24"
+    assert parent.data.tags["changed.trials"] == "12; 24"
     history = MlflowClient(target.uri).get_metric_history(parent.info.run_id, "trials/done")
     assert sorted(point.step for point in history) == [1, 2, 3, 4, 5, 6]
 
@@ -166,10 +166,10 @@ def test_a_trial_that_failed_and_was_run_again_keeps_one_run(folder, target):
 
 def test_another_sweep_in_the_same_folder_is_refused_and_the_folder_stays_free(folder, target):
     log_sweep(folder, target, sweeps.trials(1))
-    before = (folder / SWEEP_FILE_NAME).read_bytes()
+    before = (folder / SweepFile.file_name).read_bytes()
     with pytest.raises(TrackingError, match="holds a sweep with selection=holdout, not test"):
         SweepLog(folder, sweeps.info(selection="test"), target)
-    assert (folder / SWEEP_FILE_NAME).read_bytes() == before
+    assert (folder / SweepFile.file_name).read_bytes() == before
     log_sweep(folder, target, [])
 
 
@@ -182,8 +182,8 @@ def test_two_logs_of_one_folder_are_refused(folder, target):
 
 
 def test_a_damaged_sweep_file_is_named(folder, target):
-    (folder / SWEEP_FILE_NAME).write_text('{"format": 1, "inf')
-    with pytest.raises(TrackingError, match=r"sweep\.json is not a sweep's description"):
+    (folder / SweepFile.file_name).write_text('{"format": 1, "inf')
+    with pytest.raises(TrackingError, match=r"sweep\.json cannot be read as the description of a sweep"):
         SweepLog(folder, sweeps.info(), target)
 
 
@@ -291,7 +291,7 @@ def test_undefined_metrics_survive_the_ledger(folder, target):
 
 
 def test_push_needs_a_sweep(tmp_path):
-    with pytest.raises(TrackingError, match=r"has no sweep\.json"):
+    with pytest.raises(TrackingError, match=r"neither sweep\.json nor report\.json"):
         push(tmp_path)
 
 

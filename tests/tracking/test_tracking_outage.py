@@ -48,7 +48,7 @@ def test_a_server_that_was_never_there_costs_one_warning(tmp_path, caplog):
         assert not log.close()
     messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert (
-        len([message for message in messages if "does not answer" in message and "the sweep goes on" in message]) == 1
+        len([message for message in messages if "does not answer" in message and "the job continues" in message]) == 1
     )
     assert all(f"python -m subband.tracking push {folder}" in message for message in messages)
     with pytest.raises(TrackingError, match="does not answer"):
@@ -75,7 +75,7 @@ def test_a_server_that_dies_in_the_middle_gets_the_rest_later(tmp_path, server, 
         model = detector.save(tmp_path / "model", (0.5, 0.5, 0.5), 0.4)
         assert log.register_champion(model, "colour", {"selection": "holdout"}, loader=LOADER, timeout=3) is None
         assert not log.close()
-    assert "the sweep goes on" in caplog.text
+    assert "the job continues" in caplog.text
 
     assert main(["push", str(folder)]) == 2
     assert "does not answer" in capsys.readouterr().err
@@ -84,7 +84,7 @@ def test_a_server_that_dies_in_the_middle_gets_the_rest_later(tmp_path, server, 
     assert MlflowClient(server.url).get_run(run_id).info.status == "RUNNING"  # nobody could tell the server
     assert main(["push", str(folder)]) == 0
     said = capsys.readouterr().out
-    assert "all 8 trials (5 new) and 1 figures and reports" in said
+    assert "all 8 trials (5 new) and 1 files" in said
     assert f"{server.url}/#/compare-runs" in said
     parent = MlflowClient(server.url).get_run(run_id)
     children = children_of(server.url, run_id)
@@ -126,4 +126,4 @@ def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == f"error: {tmp_path} is not a sweep's folder: it has no sweep.json\n"
+    assert done.stderr == f"error: {tmp_path} is not the folder of a run: it has neither sweep.json nor report.json\n"

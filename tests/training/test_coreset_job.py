@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from subband.banks import GreedyKCenter, Rows, distances_to
-from subband.training import coreset_job as module
+from subband.runs.progress import ProgressBar
 from subband.training.coreset_job import coreset_job
 
 ray = pytest.importorskip("ray")
@@ -55,10 +55,10 @@ def test_what_is_written_is_the_exact_selection(workers, features, tmp_path, cap
 
 
 def test_an_interrupted_job_goes_on(features, tmp_path, capsys, monkeypatch):
-    show = module._Shown.__call__
+    show = ProgressBar.update
 
-    def interrupted(self, picked, total, radius):
-        show(self, picked, total, radius)
+    def interrupted(self, picked, text, total):
+        show(self, picked, text, total)
         if picked < total:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -72,9 +72,9 @@ def test_an_interrupted_job_goes_on(features, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(GreedyKCenter, "extend", noted)
     flags = ("--features", tmp_path / "features.npy", "--count", 300)
     with monkeypatch.context() as patch:
-        patch.setattr(module._Shown, "__call__", interrupted)
+        patch.setattr(ProgressBar, "update", interrupted)
         assert job(*flags) == 130
-    assert "interrupted; the same command goes on" in capsys.readouterr().out
+    assert "interrupted; the same command resumes" in capsys.readouterr().out
     assert not (tmp_path / "features.npy.coreset").exists()
     assert job(*flags) == 0
     assert begun[0] == 1
@@ -87,7 +87,7 @@ def test_an_interrupted_job_goes_on(features, tmp_path, capsys, monkeypatch):
 def test_other_features_do_not_go_on_with_an_interrupted_selection(features, tmp_path, monkeypatch):
     flags = ("--features", tmp_path / "features.npy", "--count", 300)
     with monkeypatch.context() as patch:
-        patch.setattr(module._Shown, "__call__", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(ProgressBar, "update", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         assert job(*flags) == 130
     np.save(tmp_path / "features.npy", features[::-1])
     assert job(*flags) == 0

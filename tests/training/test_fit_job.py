@@ -24,9 +24,9 @@ def own_home(tmp_path, monkeypatch):
 
 
 def run(*argv):
-    from subband.training.fit_job import fit_job
+    from subband.training.job import training_job
 
-    return fit_job("wepadim", "", [*TINY, *argv])
+    return training_job("", ["wepadim", *TINY, *argv])
 
 
 def check_detectors(out, categories):

@@ -116,7 +116,7 @@ def test_a_listener_that_fails_loses_neither_the_next_messages_nor_the_result(tm
     ],
 )
 def test_processors_are_divided_in_whole_workers_on_each_machine(cpus, gpus, workers, each):
-    from subband.compute.group import _equal_cpus
+    from subband.compute.shares import _equal_cpus
 
     nodes = [{"CPU": cpu, "GPU": gpu} for cpu, gpu in zip(cpus, gpus, strict=True)]
     assert _equal_cpus(nodes, workers, gpu=any(gpus)) == each
@@ -125,7 +125,7 @@ def test_processors_are_divided_in_whole_workers_on_each_machine(cpus, gpus, wor
 def test_a_group_that_would_wait_for_ever_is_refused():
     import ray
 
-    from subband.compute.group import check_fit
+    from subband.compute.shares import check_fit
 
     cpus = int(ray.cluster_resources()["CPU"])
     check_fit(cpus, 1, use_gpu=False)
@@ -143,7 +143,7 @@ def test_a_group_that_would_wait_for_ever_is_refused():
 def test_the_processors_of_the_trial_that_starts_the_group_do_not_count():
     import ray
 
-    from subband.compute.group import check_fit
+    from subband.compute.shares import check_fit
 
     cpus = int(ray.cluster_resources()["CPU"])
 

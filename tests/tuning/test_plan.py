@@ -198,7 +198,7 @@ def test_resume_keeps_what_was_decided_and_refuses_what_it_would_ignore(plan, sw
     assert resumed.digest == first.digest
     assert plan(resume="last").folder == first.folder
     assert plan(resume="kept", data=DATA).dataset.uri == first.dataset.uri
-    with pytest.raises(ParamsError, match="leave out --seed, --sigma"):
+    with pytest.raises(ParamsError, match="--seed, --sigma cannot be changed when resuming sweep"):
         plan(resume="kept", seed=5, sigma=(4.0,))
     with pytest.raises(ParamsError, match="did you mean 'kept'"):
         plan(resume="kent")

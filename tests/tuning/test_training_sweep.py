@@ -20,7 +20,9 @@ def train(local_ray):
     def run(axes=None, watch=lambda record, expected: None, **given):
         defaults = default_settings("swept-blobs").model_dump()
         said = []
-        plan = make_plan(SPACE, axes or {}, SweepSettings(**{**defaults, **given}))
+        settings = SweepSettings(**{**defaults, **given})
+        settings.model_fields_set.intersection_update(given)
+        plan = make_plan(SPACE, axes or {}, settings)
         result = run_sweep(plan, watch, said.append)
         result.said = said
         return result

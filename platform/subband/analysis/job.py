@@ -18,7 +18,7 @@ from subband.methods import get_method, list_staged_methods
 from subband.runs.flags import ParamFlags, parse_flags
 from subband.runs.folders import new_name
 from subband.runs.shell import DONE, FAILED, Shell, plain_table, run_job
-from subband.tracking import DatasetInfo, ReportFile, log_report, resolve_tracking, ui_command
+from subband.tracking import DatasetInfo, ReportFile, push, resolve_tracking, ui_command
 
 Settings = TypeVar("Settings", bound=AnalysisSettings)
 
@@ -140,7 +140,7 @@ def _given(settings: AnalysisSettings) -> dict[str, Any]:
 
 def _logged(shell: Shell, folder: Path) -> bool:
     try:
-        logged = log_report(folder)
+        logged = push(folder)
     except SubbandError as error:
         shell.problem(error)
         shell.print(f"the results are safe; log them later with: python -m subband.tracking push {folder}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from subband.data import Category, Dataset, open_dataset
 from subband.errors import DataError
+from subband.runs.folders import check_name
 from subband.runs.settings import RunSettings, StoreSettings
 from subband.stages import DEFAULT_BUDGET_GB, Store
 
@@ -67,6 +68,11 @@ class AnalysisSettings(StoreSettings, RunSettings):
     )
     workers: int | None = Field(None, ge=1, description="Categories at a time; by default one per CPU of the cluster.")
     experiment: str | None = Field(None, description="MLflow experiment; by default analysis/DATASET.")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str | None) -> str | None:
+        return None if value is None else check_name(value)
 
     def dataset(self) -> Dataset:
         """The dataset, opened; a tiny one in a smoke run that names no other.

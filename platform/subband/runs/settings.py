@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from subband.errors import ParamsError
 from subband.home import home
-from subband.runs.folders import check_name
 from subband.stages import DEFAULT_BUDGET_GB
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -51,11 +50,6 @@ class RunSettings(BaseModel):
             return values
         return {RENAMED.get(name, name): value for name, value in values.items()}
 
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, value: str | None) -> str | None:
-        return None if value is None else check_name(value)
-
 
 class StoreSettings(BaseModel):
     """Where stages are shared."""
@@ -94,7 +88,9 @@ class RegisterSettings(BaseModel):
     )
 
 
-def resumed_settings(given: Settings, kept: Settings, changeable: Collection[str], what: str) -> Settings:
+def resumed_settings(
+    given: Settings, kept: Settings, changeable: Collection[str], what: str, others: Iterable[str] = ()
+) -> Settings:
     """The settings of what is resumed: its own, but for budgets, places and other things that may be given anew.
 
     Args:
@@ -102,12 +98,13 @@ def resumed_settings(given: Settings, kept: Settings, changeable: Collection[str
         kept: that it was started with.
         changeable: names of settings that may be given anew.
         what: what is resumed ("sweep bottle-1"), for the message.
+        others: names of params that were given another value, which is refused too.
 
     Raises:
         ParamsError: something else was given, which would be ignored.
     """
     changed = {name: value for name in given.model_fields_set if (value := getattr(given, name)) != getattr(kept, name)}
-    refuse_changes(set(changed) - set(changeable), what)
+    refuse_changes([*(set(changed) - set(changeable)), *others], what)
     return kept.model_copy(update=changed)
 
 

@@ -1,9 +1,9 @@
 """Commands about tracking.
 
-Give MLflow what it missed while it was down, or copy a sweep to another server::
+Give MLflow what it missed while it was down, or copy a run to another server::
 
-    python -m subband.tracking push runs/my-sweep
-    python -m subband.tracking push runs/my-sweep --tracking-uri http://mlflow.example:5000
+    python -m subband.tracking push ~/.subband/runs/my-sweep
+    python -m subband.tracking push ~/.subband/runs/my-sweep --tracking-uri http://mlflow.example:5000
 
 Show what is registered::
 
@@ -27,7 +27,6 @@ from subband.errors import SubbandError
 from subband.home import home
 from subband.tracking.push import push
 from subband.tracking.registry import list_champions
-from subband.tracking.report_run import REPORT_FILE_NAME, log_report
 from subband.tracking.uri import comparison_url, resolve_tracking, ui_command, ui_url
 
 
@@ -35,11 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for an error that is the user's to mend)."""
     parser = argparse.ArgumentParser(prog="python -m subband.tracking", description="Commands about MLflow tracking.")
     commands = parser.add_subparsers(dest="command", required=True)
-    pushing = commands.add_parser(
-        "push", help="write a sweep's or an analysis's folder to MLflow, as far as it is missing"
-    )
-    pushing.add_argument("folder", type=Path, metavar="DIR", help="the folder (it has a sweep.json or a report.json)")
-    pushing.add_argument("--tracking-uri", metavar="URI", help="where to (default: where the sweep logged)")
+    pushing = commands.add_parser("push", help="write a run's folder to MLflow, as far as it is missing")
+    pushing.add_argument("folder", type=Path, metavar="DIR", help="folder of a sweep, a training, a fit or an analysis")
+    pushing.add_argument("--tracking-uri", metavar="URI", help="where to (default: where the run logs)")
     listing = commands.add_parser("champions", help="list the registered champions")
     changing = commands.add_parser("threshold", help="register a champion once more with another threshold")
     changing.add_argument("model", metavar="MODEL", help="the registered model's name")
@@ -65,12 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _push(flags: argparse.Namespace) -> list[str]:
-    if (flags.folder / REPORT_FILE_NAME).is_file():
-        report = log_report(flags.folder, flags.tracking_uri)
-        return [f"{report.target.uri} has the analysis and its {report.files} files: run {report.run_id}"]
     done = push(flags.folder, flags.tracking_uri)
+    what = f"all {done.trials} trials ({done.new_trials} new) and " if done.trials else ""
     lines = [
-        f"{done.target.uri} has all {done.trials} trials ({done.new_trials} new) and {done.files} figures and reports",
+        f"{done.target.uri} has {what}{done.files} files of run {done.run_id}",
         *(f"champion {name}: version {version}" for name, version in done.champions.items()),
     ]
     if command := ui_command(done.target):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shlex
@@ -99,12 +100,32 @@ def answering(target: TrackingTarget) -> Iterator[None]:
         raise
 
 
-def restore_command(uri: str, experiment_id: str) -> str:
-    """The command that brings a deleted experiment back, as it can be typed in any folder and environment."""
-    python = shlex.quote(sys.executable)
-    return (
-        f"MLFLOW_TRACKING_URI={shlex.quote(uri)} {python} -m mlflow experiments restore --experiment-id {experiment_id}"
-    )
+def experiment_of(client: MlflowClient, name: str, artifact_root: str | None) -> str:
+    """Id of the experiment of that name, made if there is none.
+
+    Raises:
+        TrackingError: it was deleted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]
+        location = f"{artifact_root}/{digest}" if artifact_root else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            # As it can be typed in any folder and environment.
+            f"experiment {name!r} was deleted in MLflow; give another --experiment, or restore it: "
+            f"MLFLOW_TRACKING_URI={shlex.quote(client.tracking_uri)} {shlex.quote(sys.executable)} -m mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}"
+        )
+    return str(found.experiment_id)
 
 
 def is_unreachable(error: BaseException) -> bool:

@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
+from subband.runs.description import SweepInfo
 from subband.tracking.naming import legal_key
-from subband.tracking.sweep_file import SweepInfo
 from subband.trials import TrialRecord, preference
 
 

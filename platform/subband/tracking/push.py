@@ -1,4 +1,4 @@
-"""Giving MLflow later what it missed: a sweep's folder holds everything that its log would have written."""
+"""Giving MLflow later what it missed: a run's folder holds everything that its log would have written."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from subband.errors import TrackingError
+from subband.runs.description import Description, ReportFile, SweepFile, read_description
 from subband.tracking.connection import answering, connect
-from subband.tracking.sweep_file import SWEEP_FILE_NAME, SweepFile, lock_sweep
+from subband.tracking.log import lock_run
 from subband.tracking.uri import TrackingTarget, resolve_tracking
 from subband.trials import read_records
 
@@ -18,77 +19,90 @@ class Pushed:
 
     Attributes:
         target: where it wrote.
-        run_id: the parent run.
+        run_id: the run.
         experiment_id: its experiment.
-        trials: how many trials the sweep has.
-        new_trials: how many of them MLflow did not have.
-        files: how many figures and reports were written.
+        files: how many figures, tables and other files it has.
         champions: versions by registered model name.
+        trials: how many trials a sweep has.
+        new_trials: how many of them MLflow did not have.
         best_runs: run ids of the best complete trials, best first.
     """
 
     target: TrackingTarget
     run_id: str
     experiment_id: str
-    trials: int
-    new_trials: int
     files: int
     champions: dict[str, int]
-    best_runs: tuple[str, ...]
+    trials: int = 0
+    new_trials: int = 0
+    best_runs: tuple[str, ...] = ()
 
 
 def push(folder: Path, tracking_uri: str | None = None) -> Pushed:
-    """Write a sweep's folder to MLflow, as far as it is not there yet; repeating it changes nothing.
+    """Write a run's folder to MLflow, as far as it is not there yet; repeating it changes nothing.
 
     Args:
-        folder: a sweep's folder, with its ``sweep.json`` and its ledger.
-        tracking_uri: where to; by default where the sweep itself logged.
+        folder: of a sweep, a training, a fit or an analysis.
+        tracking_uri: where to; by default where the run itself logs.
 
     Raises:
-        TrackingError: the folder is not a sweep's, a process is still logging it, or MLflow does not answer or refuses
-            something. What was written until then stays, and is not written again.
+        TrackingError: the folder is not a run's, a process is still logging it, or MLflow does not answer or refuses something.
+            What was written until then stays, and is not written again.
     """
-    if not (folder / SWEEP_FILE_NAME).is_file():
-        raise TrackingError(f"{folder} is not a sweep's folder: it has no {SWEEP_FILE_NAME}")
-    lock = lock_sweep(folder)
+    folder = described(folder)
+    lock = lock_run(folder)
     try:
-        file = SweepFile.load(folder)
-        if file is None:
-            raise TrackingError(f"{folder} has no {SWEEP_FILE_NAME} any more")
-        target = resolve_tracking(tracking_uri, folder) if tracking_uri else _original(file)
+        description = read_description(folder)
+        target = TrackingTarget(description.tracking_uri, description.artifact_root, "where the run logs")
+        if tracking_uri:
+            target = resolve_tracking(tracking_uri, folder)
         with answering(target):
-            return _push(folder, file, target)
+            return _push(folder, description, target)
     finally:
         lock.release()
 
 
-def _original(file: SweepFile) -> TrackingTarget:
-    return TrackingTarget(file.tracking_uri, file.artifact_root, "where the sweep logged")
+def described(folder: Path) -> Path:
+    """The folder with the description: a training and a fit keep theirs in ``report/``.
+
+    Raises:
+        TrackingError: there is none.
+    """
+    names = (SweepFile.file_name, ReportFile.file_name)
+    for place in (folder, folder / "report"):
+        if any((place / name).is_file() for name in names):
+            return place
+    raise TrackingError(f"{folder} is not the folder of a run: it has neither {' nor '.join(names)}")
 
 
-def _push(folder: Path, file: SweepFile, target: TrackingTarget) -> Pushed:
-    from subband.tracking.writer import SweepWriter
+def _push(folder: Path, description: Description, target: TrackingTarget) -> Pushed:
+    from subband.tracking.writer import SweepWriter, writer_of
 
-    if file.status == "running":  # nobody holds the lock: the sweep was killed before it could say so
-        file.status = "killed"
-        file.save(folder)
-    writer = SweepWriter(connect(target), file, target.artifact_root)
-    records = {record.trial_id: record for record in read_records(folder)}
-    written = [writer.write_trial(record) for record in records.values()]
-    files = writer.write_files(folder)
-    champions = {}
-    for entry in file.champions.values():
-        registered = writer.write_champion(entry, target)
-        champions[registered.name] = registered.version
-        file.save(folder)
-    writer.finish(file.status)
+    if description.status == "running":  # nobody holds the lock: the run was killed before it could say so
+        description.status = "killed"
+        description.save(folder)
+    writer = writer_of(connect(target), description, target.artifact_root)
+    try:
+        trials: dict[str, bool] = {}
+        if isinstance(writer, SweepWriter):
+            trials = {record.trial_id: writer.write_trial(record) for record in read_records(folder)}
+        champions = {}
+        for entry in description.champions.values():
+            registered = writer.write_champion(entry, target)
+            champions[registered.name] = registered.version
+            description.save(folder)
+        files = writer.write_files(folder)
+        writer.finish(description.status)
+    except BaseException:
+        writer.give_up()
+        raise
     return Pushed(
         target=target,
         run_id=writer.run_id,
         experiment_id=writer.experiment_id,
-        trials=len(records),
-        new_trials=sum(written),
         files=files,
         champions=champions,
-        best_runs=tuple(writer.best_runs(8)),
+        trials=len(trials),
+        new_trials=sum(trials.values()),
+        best_runs=tuple(writer.best_runs(8)) if isinstance(writer, SweepWriter) else (),
     )

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from subband.errors import TrackingError
-from subband.tracking.sweep_file import Status
+from subband.runs.description import Status
 
 if TYPE_CHECKING:
-    from subband.tracking.writer import SweepWriter
+    from subband.tracking.writer import MlflowWriter
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +40,12 @@ class Job:
     """
 
     what: str
-    act: Callable[[SweepWriter], Any]
+    act: Callable[[MlflowWriter], Any]
     result: Future[Any] | None = None
     failures: int = 0
 
 
-class Worker:
+class Queue:
     """One thread, one queue, one writer.
 
     A job that finds no answer stays first in the queue; the next attempt comes after a pause that doubles from 1 s to
@@ -57,8 +57,8 @@ class Worker:
         hint: what the user can do later about what was not written.
     """
 
-    def __init__(self, open_writer: Callable[[], SweepWriter], where: str, hint: str) -> None:
-        self.writer: SweepWriter | None = None
+    def __init__(self, open_writer: Callable[[], MlflowWriter], where: str, hint: str) -> None:
+        self.writer: MlflowWriter | None = None
         self._open_writer = open_writer
         self._where = where
         self._hint = hint
@@ -71,6 +71,11 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="subband-tracking", daemon=True)
         self._thread.start()
 
+    @property
+    def silent(self) -> bool:
+        """Whether the last attempt found no answer."""
+        return "silent" in self._warned
+
     def submit(self, job: Job) -> None:
         """Hand over a job; returns at once. From the first job that somebody waits for, the thread rests no more."""
         if job.result is not None:
@@ -78,10 +83,10 @@ class Worker:
         self._queue.put(job)
 
     def close(self, status: Status, timeout: float) -> bool:
-        """Write what waits, end the parent run with ``status``, end the thread.
+        """Write what waits, end the run with ``status``, end the thread.
 
         Args:
-            status: how the sweep ended.
+            status: how the run ended.
             timeout: seconds for what waits; then the thread skips to the run's end, for which it has as many again.
 
         Returns:
@@ -140,14 +145,14 @@ class Worker:
                 started = time.perf_counter()
                 self._do(waiting[0], self.writer)
                 waiting.popleft()
-                # The sweep's trials and its driver want the processors: while nobody waits for us we take a tenth of one.
+                # The job's own work wants the CPUs: while nobody waits for us we take a tenth of one.
                 self._awaited.wait(min(REST * (time.perf_counter() - started), LONGEST_REST))
             if progress:
-                self._do(Job("the sweep's progress", lambda writer: writer.write_progress()), self.writer)
+                self._do(Job("progress", lambda writer: writer.write_progress()), self.writer)
         except Exception as error:
             self._warn(
                 "silent",
-                "MLflow at %s does not answer (%s); the sweep goes on, %s",
+                "MLflow at %s does not answer (%s); the job continues, %s",
                 self._where,
                 _brief(error),
                 self._hint,
@@ -158,7 +163,7 @@ class Worker:
             logger.info("MLflow at %s answers again; everything is written", self._where)
         return True
 
-    def _do(self, job: Job, writer: SweepWriter) -> None:
+    def _do(self, job: Job, writer: MlflowWriter) -> None:
         """Do one job; raises only where trying again later may help."""
         from subband.tracking.connection import is_unreachable
 
@@ -183,13 +188,13 @@ class Worker:
                 self._complete = not waiting and "refused" not in self._warned
             except Exception as error:
                 logger.warning(
-                    "MLflow at %s did not take the sweep's end (%s); %s", self._where, _brief(error), self._hint
+                    "MLflow at %s did not take the run's end (%s); %s", self._where, _brief(error), self._hint
                 )
         if waiting:
             logger.warning("%d items are not in MLflow at %s; %s", len(waiting), self._where, self._hint)
 
     def _warn(self, kind: str, message: str, *values: Any) -> None:
-        """Warn once of each kind: a server that is down must not fill the sweep's output."""
+        """Warn once of each kind: a server that is down must not fill the job's output."""
         if kind not in self._warned:
             self._warned.add(kind)
             logger.warning(message, *values)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from subband.errors import SubbandError, TrackingError
-from subband.tracking.connection import answering, connect
+from subband.tracking.connection import answering, connect, experiment_of
 from subband.tracking.naming import legal_tags
 from subband.tracking.uri import TrackingTarget
 
@@ -294,11 +294,7 @@ def _experiment_of(client: MlflowClient, run_id: str | None, target: TrackingTar
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             raise TrackingError(f"{target.uri} has no run {run_id!r}") from error
-    found = client.get_experiment_by_name(DEFAULT_EXPERIMENT)
-    if found is not None:
-        return str(found.experiment_id)
-    location = f"{target.artifact_root}/{DEFAULT_EXPERIMENT}" if target.artifact_root else None
-    return str(client.create_experiment(DEFAULT_EXPERIMENT, artifact_location=location))
+    return experiment_of(client, DEFAULT_EXPERIMENT, target.artifact_root)
 
 
 def _version_with_digest(client: MlflowClient, name: str, digest: str) -> int | None:

@@ -1,32 +1,26 @@
-"""Writing one sweep to MLflow: a parent run, its children, their artifacts. All of it may be repeated without harm.
-
-The parent is found again by its tag ``sweep_id``, a child by its tag ``trial_id``; so resuming a sweep, and giving a
-server later what it missed, are the same operation: go through the ledger and write what is not there.
-"""
+"""Writing a run to MLflow: params, tags, dataset, numbers, artifacts, champions, and of a sweep a child run for each trial."""
 
 from __future__ import annotations
 
 import getpass
-import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
 
-from subband.errors import TrackingError
-from subband.tracking.connection import restore_command
-from subband.tracking.naming import flat_params, legal_tags, shortened, trial_metrics, trial_name
+from subband.runs.description import ChampionEntry, DatasetInfo, Description, Number, Status, SweepFile
+from subband.tracking.connection import experiment_of
+from subband.tracking.naming import flat_params, legal_key, legal_tags, shortened, trial_metrics, trial_name
 from subband.tracking.progress import Progress
 from subband.tracking.registry import Registered, register_with
-from subband.tracking.sweep_file import FIGURES, REPORT, ChampionEntry, Status, SweepFile
 from subband.tracking.uri import TrackingTarget
 from subband.tracking.view import TAG_PREFIX, outdated_views, ranked_view, view_key
 from subband.trials import TrialRecord
@@ -37,96 +31,71 @@ _PARAMS_PER_BATCH = 100
 _DIGEST_LENGTH = 12  # MLflow's limit is 36; the page shows it beside the name
 _PAGE = 1000
 
-_RUN_STATUS: dict[Status, str] = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 _TRIAL_STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
 
 
-class SweepWriter:
-    """One sweep in one MLflow.
+class MlflowWriter:
+    """One run in one MLflow. All of it may be repeated without harm.
+
+    The run is found again by the tags of its description's identity; so resuming a run, and giving a server later what it missed,
+    are the same operation: go through the folder and write what is not there.
 
     Args:
         client: an open client.
-        file: the sweep's description.
+        description: the run's.
         artifact_root: where a new experiment keeps artifacts, None to let the server decide.
 
     Attributes:
         experiment_id: the experiment's id.
-        run_id: the parent run's id.
-        runs: MLflow run id by trial id.
-        progress: what the trials written so far add up to.
+        run_id: the run's id.
+        has_progress: whether there is progress that :meth:`write_progress` has not written yet.
     """
 
-    def __init__(self, client: MlflowClient, file: SweepFile, artifact_root: str | None) -> None:
+    has_progress = False
+    data_context = ""
+
+    def __init__(self, client: MlflowClient, description: Description, artifact_root: str | None) -> None:
         self.client = client
-        self.file = file
-        self.progress = Progress(file.info)
-        self.runs: dict[str, str] = {}
-        self._written: dict[str, str] = {}  # status by trial id, of children that are completely there
-        self._points: dict[int, list[Metric]] = {}  # the parent's progress that is not written yet, by step
-        self._has_view = False
-        self.experiment_id = self._find_or_create_experiment(artifact_root)
-        parent = self._find_parent()
-        if parent is None:
-            self.run_id = self._create_parent()
-            self._last_step = 0
-        else:
-            self.run_id = parent.info.run_id
-            self._last_step = int(parent.data.metrics.get("trials/done", 0))
-            self._read_children()
-        self._describe_parent(parent)
+        self.description = description
+        experiment, name = description.where
+        self.experiment_id = experiment_of(client, experiment, artifact_root)
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in description.identity.items())
+        found = self.client.search_runs([self.experiment_id], query, max_results=1)
+        self._found: Run | None = found[0] if found else None
+        self.run_id = str(self._found.info.run_id) if self._found else self._create(name)
+        self._files: dict[Path, int] = {}  # time of change of those that are there
+        self._numbers: dict[tuple[str, int], float] = {}  # by key and step, those that are there
+        self._describe()
 
-    def write_trial(self, record: TrialRecord) -> bool:
-        """Write one trial as a child run; returns False when it is there already."""
-        points = self.progress.add(record)
-        if self.progress.done > self._last_step:
-            now, step = _milliseconds(), self.progress.done
-            self._points[step] = [Metric(key, value, now, step) for key, value in points.items()]
-        if self._written.get(record.trial_id) == record.status:
-            return False
-        metrics, undefined = trial_metrics(record, with_report=self.file.info.selection != "test")
-        tags: dict[str, str] = {"trial_status": record.status}
-        if record.status == "stopped":
-            tags["stopped_early"] = "true"
-        if record.error:
-            tags["error"] = record.error
-        if undefined:
-            tags["undefined_metrics"] = ", ".join(undefined)
-        if record.notes:
-            tags["notes"] = "\n".join(record.notes)
-        run_id, start, tags = self._child(record, tags)
-        end = start + _trial_milliseconds(record)
-        self._log_batches(run_id, [Metric(key, value, end, 0) for key, value in metrics.items()], record.params, tags)
-        self.client.set_terminated(run_id, _TRIAL_STATUS[record.status], end_time=end)
-        self._written[record.trial_id] = record.status
-        if not self._has_view:
-            self.write_view(record.searched)
-            self._has_view = True
-        return True
-
-    @property
-    def has_progress(self) -> bool:
-        """Whether there is progress that :meth:`write_progress` has not written yet."""
-        return bool(self._points)
+    def write_numbers(self, numbers: Sequence[Number]) -> None:
+        """Write (name, value, step) numbers, as far as they are not there with the same value."""
+        now = _milliseconds()
+        named = {(legal_key(name), step): value for name, value, step in numbers}
+        new = {place: value for place, value in named.items() if self._numbers.get(place) != value}
+        self._log_batches(self.run_id, [Metric(key, value, now, step) for (key, step), value in new.items()])
+        self._numbers |= new
 
     def write_progress(self) -> None:
-        """Write the parent's progress series up to the last trial."""
-        if self._points:
-            self._log_batches(self.run_id, [metric for metrics in self._points.values() for metric in metrics])
-            self._last_step = max(self._points)
-            self._points = {}
+        """Write what a run with children adds up to; others have nothing of the kind."""
 
-    def write_file(self, path: Path, group: str) -> None:
-        """Put a file among the parent's artifacts, under ``group`` (``figures`` or ``report``)."""
+    def write_file(self, path: Path, group: str | None) -> None:
+        """Put a file among the artifacts, in the folder ``group``."""
         self.client.log_artifact(self.run_id, str(path), group)
+        self._files[path] = path.stat().st_mtime_ns
 
-    def write_view(self, searched: tuple[str, ...]) -> None:
-        """Save the page's view of this sweep, see :mod:`subband.tracking.view`."""
-        info, now = self.file.info, _milliseconds()
-        content = ranked_view(info.run_name, self.file.sweep_id, self.run_id, info.objectives, searched, now)
-        self.client.set_experiment_tag(self.experiment_id, TAG_PREFIX + view_key(self.file.sweep_id), content)
-        tags = self.client.get_experiment(self.experiment_id).tags
-        for key in outdated_views(tags):
-            self.client.delete_experiment_tag(self.experiment_id, key)
+    def write_files(self, folder: Path, only_missing: bool = False) -> int:
+        """Put the folder's files among the artifacts; returns how many there are.
+
+        Args:
+            folder: the run's.
+            only_missing: leave out those that this writer has written already.
+        """
+        files = self.description.files(folder)
+        for path in files:
+            if not only_missing or self._files.get(path) != path.stat().st_mtime_ns:
+                group = path.parent.relative_to(folder).as_posix()
+                self.write_file(path, None if group == "." else group)
+        return len(files)
 
     def write_champion(self, entry: ChampionEntry, target: TrackingTarget) -> Registered:
         """Register a champion, once for each tracking URI."""
@@ -138,25 +107,16 @@ class SweepWriter:
             entry.names[target.uri] = champion.name
         return Registered(entry.names.get(target.uri, entry.name), entry.versions[target.uri])
 
-    def write_files(self, folder: Path) -> int:
-        """Put every figure and report of the sweep's folder among the artifacts; returns how many."""
-        files = [(path, group) for group in (FIGURES, REPORT) for path in sorted((folder / group).glob("[!.]*"))]
-        for path, group in files:
-            self.write_file(path, group)
-        return len(files)
-
     def finish(self, status: Status) -> None:
-        """Write the last progress, the best trial so far and the sweep's status; no child is left running."""
+        """Write the last progress and how the run ended."""
         self.write_progress()
-        ranked = [trial_id for trial_id in self.progress.ranked() if trial_id in self.runs]
-        if ranked:
-            objective = self.progress.first_objective
-            tags = {
-                "best_run": self.runs[ranked[0]],
-                "best_chosen_by": f"{objective}, selection={self.file.info.selection}",
-            }
-            self._log_batches(self.run_id, tags=tags)
-        self.client.set_terminated(self.run_id, _RUN_STATUS[status])
+        self.client.set_terminated(self.run_id, status.upper())
+
+    def give_up(self) -> None:
+        """Mark a half-written run as failed, if MLflow still listens; the next attempt completes it."""
+        if self._found is None:
+            with suppress(Exception):
+                self.client.set_terminated(self.run_id, "FAILED")
 
     def answers(self) -> bool:
         """Whether MLflow answers at all."""
@@ -166,72 +126,31 @@ class SweepWriter:
             return False
         return True
 
-    def best_runs(self, count: int) -> list[str]:
-        """Run ids of the best complete trials, best first."""
-        return [self.runs[trial_id] for trial_id in self.progress.ranked() if trial_id in self.runs][:count]
-
-    def _find_or_create_experiment(self, artifact_root: str | None) -> str:
-        name = self.file.info.experiment
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
-            digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]
-            location = f"{artifact_root}/{digest}" if artifact_root else None
-            try:
-                return str(self.client.create_experiment(name, artifact_location=location))
-            except MlflowException:  # another sweep was faster
-                found = self.client.get_experiment_by_name(name)
-                if found is None:
-                    raise
-        if found.lifecycle_stage != "active":
-            raise TrackingError(
-                f"experiment {name!r} was deleted in MLflow; give another name, "
-                f"or restore it: {restore_command(self.client.tracking_uri, found.experiment_id)}"
-            )
-        return str(found.experiment_id)
-
-    def _find_parent(self) -> Run | None:
-        query = f"tags.`sweep_id` = '{self.file.sweep_id}' and tags.`role` = 'sweep'"
-        runs = self.client.search_runs([self.experiment_id], query, max_results=1)
-        return runs[0] if runs else None
-
-    def _create_parent(self) -> str:
-        info = self.file.info
-        tags = {
-            "role": "sweep",
-            "sweep_id": self.file.sweep_id,
-            "method": info.method,
-            "selection": info.selection,
-            "objective": ", ".join(f"{name} ({direction})" for name, direction in info.objectives.items()),
-            "seed": info.seed,
-            "weights": info.weights,
-            "dataset": info.dataset.name,
-            "dataset_digest": info.dataset.digest,
-            "mlflow.user": _user(),
-            "mlflow.source.type": "LOCAL",
-            "mlflow.source.name": Path(sys.argv[0]).name or "python",
-            **info.tags,
-        }
-        if commit := source_commit():
-            tags["mlflow.source.git.commit"] = commit
-        run = self.client.create_run(self.experiment_id, tags=legal_tags(tags), run_name=info.run_name)
+    def _create(self, name: str) -> str:
+        dataset, _, tags, _ = self.description.content
+        tags = {**self.description.identity, "dataset": dataset.name, **_origin(), **tags}
+        run = self.client.create_run(self.experiment_id, tags=legal_tags(tags), run_name=name)
         return str(run.info.run_id)
 
-    def _describe_parent(self, parent: Run | None) -> None:
-        """Params and dataset of the parent; of a run that is there, only what is missing or changed."""
-        info = self.file.info
-        wanted = flat_params({"method": info.method, "selection": info.selection, "seed": info.seed, **info.settings})
-        there: Mapping[str, str] = parent.data.params if parent else {}
-        changed = [f"{key}: {there[key]} -> {value}" for key, value in wanted.items() if there.get(key, value) != value]
-        tags = {"settings_changed_on_resume": "; ".join(changed)} if changed else {}
-        missing = {key: value for key, value in wanted.items() if key not in there}
-        self._log_batches(self.run_id, params=missing, tags=tags)
-        if parent is None or not parent.inputs.dataset_inputs:
-            self._log_dataset()
-        if parent is not None and parent.info.status != "RUNNING" and self.file.status == "running":
+    def _describe(self) -> None:
+        """Params, dataset and numbers; of a run that was found, only what is missing, and tags that have changed."""
+        run = self._found
+        dataset, params, tags, numbers = self.description.content
+        there: Mapping[str, str] = run.data.params if run else {}
+        missing = {key: value for key, value in flat_params(params).items() if key not in there}
+        if run is None or not run.inputs.dataset_inputs:
+            self._log_dataset(dataset)
+        if run is not None:
+            tags = {key: value for key, value in legal_tags(tags).items() if run.data.tags.get(key) != value}
+            for key in {legal_key(name) for name, *_ in numbers}:
+                history = sorted(self.client.get_metric_history(self.run_id, key), key=lambda point: point.timestamp)
+                self._numbers |= {(key, point.step): point.value for point in history}
+        self._log_batches(self.run_id, params=missing, tags=tags if run else {})
+        self.write_numbers(numbers)
+        if run is not None and run.info.status != "RUNNING" and self.description.status == "running":
             self.client.update_run(self.run_id, status="RUNNING")
 
-    def _log_dataset(self) -> None:
-        dataset = self.file.info.dataset
+    def _log_dataset(self, dataset: DatasetInfo) -> None:
         entity = Dataset(
             name=shortened(dataset.name, 500),
             digest=dataset.digest[:_DIGEST_LENGTH],
@@ -239,46 +158,8 @@ class SweepWriter:
             source=json.dumps({"uri": dataset.source}),
             schema=json.dumps({"categories": list(dataset.categories)}),
         )
-        context = [InputTag(key="mlflow.data.context", value="search")]
+        context = [InputTag(key="mlflow.data.context", value=self.data_context)] if self.data_context else []
         self.client.log_inputs(self.run_id, [DatasetInput(dataset=entity, tags=context)])
-
-    def _read_children(self) -> None:
-        token = None
-        while True:
-            query = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
-            page = self.client.search_runs([self.experiment_id], query, max_results=_PAGE, page_token=token)
-            for run in page:
-                trial_id = run.data.tags.get("trial_id")
-                if trial_id is not None:
-                    self.runs[trial_id] = run.info.run_id
-                    if run.info.status != "RUNNING":  # else its writer died half-way: it is written again
-                        self._written[trial_id] = run.data.tags.get("trial_status", "")
-            token = page.token
-            if not token:
-                return
-
-    def _child(self, record: TrialRecord, outcome: dict[str, str]) -> tuple[str, int, dict[str, str]]:
-        """The child run of a trial, created where there is none: its id, its start in ms since 1970, tags it lacks."""
-        if record.trial_id in self.runs:
-            run = self.client.get_run(self.runs[record.trial_id])
-            return str(run.info.run_id), int(run.info.start_time), outcome
-        info = self.file.info
-        name = trial_name(record, info.trial_name)
-        tags = {
-            "mlflow.parentRunId": self.run_id,
-            "mlflow.user": _user(),
-            "role": "trial",
-            "trial_id": record.trial_id,
-            "sweep_id": self.file.sweep_id,
-            "method": info.method,
-            "selection": info.selection,
-            "searched": ", ".join(record.searched),
-            **outcome,
-        }
-        start = _milliseconds() - _trial_milliseconds(record)
-        run = self.client.create_run(self.experiment_id, start_time=start, tags=legal_tags(tags), run_name=name)
-        self.runs[record.trial_id] = str(run.info.run_id)
-        return self.runs[record.trial_id], start, {}
 
     def _log_batches(
         self,
@@ -300,6 +181,145 @@ class SweepWriter:
             )
             metrics = metrics[_METRICS_PER_BATCH - 2 * _PARAMS_PER_BATCH :]
             param_list, tag_list = param_list[_PARAMS_PER_BATCH:], tag_list[_PARAMS_PER_BATCH:]
+
+
+class SweepWriter(MlflowWriter):
+    """A sweep's run and, below it, one run for each trial, found again by its tag ``trial_id``.
+
+    Attributes:
+        runs: MLflow run id by trial id.
+        progress: what the trials written so far add up to.
+    """
+
+    description: SweepFile
+    data_context = "search"
+
+    def __init__(self, client: MlflowClient, description: SweepFile, artifact_root: str | None) -> None:
+        self.progress = Progress(description.info)
+        self.runs: dict[str, str] = {}
+        self._written: dict[str, str] = {}  # status by trial id, of children that are completely there
+        self._points: dict[int, list[Metric]] = {}  # the parent's progress that is not written yet, by step
+        self._has_view = False
+        super().__init__(client, description, artifact_root)
+        self._last_step = int(self._found.data.metrics.get("trials/done", 0)) if self._found else 0
+        if self._found:
+            self._read_children()
+
+    def write_trial(self, record: TrialRecord) -> bool:
+        """Write one trial as a child run; returns False when it is there already."""
+        points = self.progress.add(record)
+        if self.progress.done > self._last_step:
+            now, step = _milliseconds(), self.progress.done
+            self._points[step] = [Metric(key, value, now, step) for key, value in points.items()]
+        if self._written.get(record.trial_id) == record.status:
+            return False
+        metrics, undefined = trial_metrics(record, with_report=self.description.info.selection != "test")
+        tags: dict[str, str] = {"trial_status": record.status}
+        if record.status == "stopped":
+            tags["stopped_early"] = "true"
+        if record.error:
+            tags["error"] = record.error
+        if undefined:
+            tags["undefined_metrics"] = ", ".join(undefined)
+        if record.notes:
+            tags["notes"] = "\n".join(record.notes)
+        run_id, start, tags = self._child(record, tags)
+        end = start + _trial_milliseconds(record)
+        self._log_batches(run_id, [Metric(key, value, end, 0) for key, value in metrics.items()], record.params, tags)
+        self.client.set_terminated(run_id, _TRIAL_STATUS[record.status], end_time=end)
+        self._written[record.trial_id] = record.status
+        if not self._has_view:
+            self.write_view(record.searched)
+            self._has_view = True
+        return True
+
+    @property
+    def has_progress(self) -> bool:  # type: ignore[override]
+        """Whether there is progress that :meth:`write_progress` has not written yet."""
+        return bool(self._points)
+
+    def write_progress(self) -> None:
+        """Write the parent's progress series up to the last trial."""
+        if self._points:
+            self._log_batches(self.run_id, [metric for metrics in self._points.values() for metric in metrics])
+            self._last_step = max(self._points)
+            self._points = {}
+
+    def write_view(self, searched: tuple[str, ...]) -> None:
+        """Save the page's view of this sweep, see :mod:`subband.tracking.view`."""
+        info, now = self.description.info, _milliseconds()
+        content = ranked_view(info.run_name, self.description.sweep_id, self.run_id, info.objectives, searched, now)
+        self.client.set_experiment_tag(self.experiment_id, TAG_PREFIX + view_key(self.description.sweep_id), content)
+        tags = self.client.get_experiment(self.experiment_id).tags
+        for key in outdated_views(tags):
+            self.client.delete_experiment_tag(self.experiment_id, key)
+
+    def finish(self, status: Status) -> None:
+        """Write the last progress, the best trial so far and the sweep's status; no child is left running."""
+        if best := self.best_runs(1):
+            chosen_by = f"{self.progress.first_objective}, selection={self.description.info.selection}"
+            self._log_batches(self.run_id, tags={"best_run": best[0], "best_chosen_by": chosen_by})
+        super().finish(status)
+
+    def best_runs(self, count: int) -> list[str]:
+        """Run ids of the best complete trials, best first."""
+        return [self.runs[trial_id] for trial_id in self.progress.ranked() if trial_id in self.runs][:count]
+
+    def _read_children(self) -> None:
+        token = None
+        while True:
+            query = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
+            page = self.client.search_runs([self.experiment_id], query, max_results=_PAGE, page_token=token)
+            for run in page:
+                trial_id = run.data.tags.get("trial_id")
+                if trial_id is not None:
+                    self.runs[trial_id] = run.info.run_id
+                    if run.info.status != "RUNNING":  # else its writer died half-way: it is written again
+                        self._written[trial_id] = run.data.tags.get("trial_status", "")
+            token = page.token
+            if not token:
+                return
+
+    def _child(self, record: TrialRecord, outcome: dict[str, str]) -> tuple[str, int, dict[str, str]]:
+        """The child run of a trial, created where there is none: its id, its start in ms since 1970, tags it lacks."""
+        if record.trial_id in self.runs:
+            run = self.client.get_run(self.runs[record.trial_id])
+            return str(run.info.run_id), int(run.info.start_time), outcome
+        info = self.description.info
+        name = trial_name(record, info.trial_name)
+        tags = {
+            "mlflow.parentRunId": self.run_id,
+            "mlflow.user": _user(),
+            "role": "trial",
+            "trial_id": record.trial_id,
+            "sweep_id": self.description.sweep_id,
+            "method": info.method,
+            "selection": info.selection,
+            "searched": ", ".join(record.searched),
+            **outcome,
+        }
+        start = _milliseconds() - _trial_milliseconds(record)
+        run = self.client.create_run(self.experiment_id, start_time=start, tags=legal_tags(tags), run_name=name)
+        self.runs[record.trial_id] = str(run.info.run_id)
+        return self.runs[record.trial_id], start, {}
+
+
+def writer_of(client: MlflowClient, description: Description, artifact_root: str | None) -> MlflowWriter:
+    """The writer of a run: a sweep has children."""
+    if isinstance(description, SweepFile):
+        return SweepWriter(client, description, artifact_root)
+    return MlflowWriter(client, description, artifact_root)
+
+
+def _origin() -> dict[str, str]:
+    """Tags that say who started a run, from which program and commit."""
+    commit = source_commit()
+    return {
+        "mlflow.user": _user(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": Path(sys.argv[0]).name or "python",
+        **({"mlflow.source.git.commit": commit} if commit else {}),
+    }
 
 
 def source_commit() -> str | None:

@@ -24,17 +24,10 @@ from subband.evaluation import CategoryBench
 from subband.home import home
 from subband.methods import StagedMethod, make_params, staged_method
 from subband.methods.weights_rule import settled_for_job, weights_record
+from subband.runs.description import ChampionEntry
 from subband.runs.folders import new_name
 from subband.stages import Store
-from subband.tracking import (
-    DatasetInfo,
-    ReportFile,
-    TrackingTarget,
-    log_report,
-    register_champion,
-    registry_name,
-    resolve_tracking,
-)
+from subband.tracking import DatasetInfo, ReportFile, TrackingTarget, push, registry_name, resolve_tracking
 from subband.training.settings import FitSettings
 from subband.training.share_features import share_pictures
 
@@ -271,27 +264,26 @@ def _report_file(plan: FitPlan, result: FitResult) -> ReportFile:
         },
         tracking_uri=plan.target.uri,
         artifact_root=plan.target.artifact_root,
+        champions=_champions(plan, result),
     )
 
 
-def _track(plan: FitPlan, result: FitResult) -> None:
-    """Log, and register if that was asked for; what MLflow refuses is a problem and loses nothing."""
-    try:
-        result.run_id = log_report(plan.folder / "report").run_id
-    except SubbandError as error:
-        result.problems.append(f"{error}; log it later: python -m subband.tracking push {plan.folder / 'report'}")
+def _champions(plan: FitPlan, result: FitResult) -> dict[str, ChampionEntry]:
+    entries = {}
     for found in result.detectors if plan.settings.register_model else ():
-        tags = champion_tags(
-            plan.method.name,
-            plan.dataset,
-            found.parity,
-            found.threshold,
-            {"category": found.category, "selection": "none"},
-        )
-        model = champion_name(plan.method.name, plan.dataset, found.category, plan.settings.smoke)
-        try:
-            champion = register_champion(found.folder, model, tags, target=plan.target, run_id=result.run_id)
-        except SubbandError as error:
-            result.problems.append(f"{found.category}: saved in {found.folder} but not registered: {error}")
-            continue
-        result.registered.append(f"{champion.name} version {champion.version}")
+        name = champion_name(plan.method.name, plan.dataset, found.category, plan.settings.smoke)
+        more = {"category": found.category, "selection": "none"}
+        tags = champion_tags(plan.method.name, plan.dataset, found.parity, found.threshold, more)
+        entries[name] = ChampionEntry(name=name, model_dir=str(found.folder), tags=tags)
+    return entries
+
+
+def _track(plan: FitPlan, result: FitResult) -> None:
+    """Log, and register what is to be registered; what MLflow refuses is a problem and loses nothing."""
+    try:
+        pushed = push(plan.folder)
+    except SubbandError as error:
+        result.problems.append(f"{error}; log it later: python -m subband.tracking push {plan.folder}")
+        return
+    result.run_id = pushed.run_id
+    result.registered = [f"{name} version {version}" for name, version in pushed.champions.items()]

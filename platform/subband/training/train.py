@@ -28,7 +28,7 @@ from subband.home import home
 from subband.methods.trained_base import best_epoch
 from subband.methods.weights_rule import weights_record
 from subband.runs.folders import folder_lock
-from subband.tracking import DatasetInfo, LiveReport, ReportFile, register_champion, resolve_tracking
+from subband.tracking import DatasetInfo, LiveReport, ReportFile, TrackingTarget, resolve_tracking
 from subband.training.checkpoint import read_best
 from subband.training.plan import LOCK_NAME, RESULTS, RUN_NAME, TrainPlan, save_settings
 from subband.training.worker import train_worker
@@ -102,27 +102,33 @@ def run_training(
     result = TrainResult(plan)
     with folder_lock(plan.folder, LOCK_NAME, "training"):
         save_settings(plan)
-        report = _report_file(plan, decisions, target.uri, target.artifact_root)
-        with LiveReport(plan.folder / "report", report, target) as live:
-            _train(plan, result, share, live, watch)
-        result.run_id = live.run_id
-        if live.problem:
-            result.problems.append(live.problem)
-    if settings.register_model and result.model is not None:
-        name = champion_name(plan.method.name, plan.dataset, smoke=settings.smoke)
-        try:
-            champion = register_champion(result.model, name, _tags(plan, result), target=target, run_id=live.run_id)
-            result.registered = f"{champion.name} version {champion.version}"
-        except TrackingError as error:
-            result.problems.append(f"the model is saved in {result.model} but not registered: {error}")
+        report = _report_file(plan, decisions, target)
+        with LiveReport(plan.folder / "report", report, target) as log:
+            _train(plan, result, share, log, watch)
+            if settings.register_model and result.model is not None:
+                _register(plan, result, log)
+        result.run_id = log.run_id
+        if log.problem:
+            result.problems.append(log.problem)
     return result
+
+
+def _register(plan: TrainPlan, result: TrainResult, log: LiveReport) -> None:
+    assert result.model is not None
+    name = champion_name(plan.method.name, plan.dataset, smoke=plan.settings.smoke)
+    try:
+        done = log.register_champion(result.model, name, _tags(plan, result))
+    except TrackingError as error:
+        result.problems.append(f"the model is saved in {result.model} but not registered: {error}")
+        return
+    result.registered = f"{done.name} version {done.version}" if done else None
 
 
 def _train(
     plan: TrainPlan,
     result: TrainResult,
     share: WorkerShare,
-    live: LiveReport,
+    log: LiveReport,
     watch: Callable[[Mapping[str, Any]], None],
 ) -> None:
     """Train on the workers; then the model, the curves and the figures."""
@@ -131,7 +137,7 @@ def _train(
     def hear(message: Mapping[str, Any]) -> None:
         # A diverged epoch is done again when the training is resumed.
         if "epoch" in message and not message["diverged"]:
-            live.points([(name, value, message["epoch"]) for name, value in message["metrics"].items()])
+            log.log_numbers([(name, value, message["epoch"]) for name, value in message["metrics"].items()])
         watch(message)
 
     done = run_on_workers(
@@ -154,19 +160,19 @@ def _train(
     outcome: dict[str, Any] = done.return_value  # type: ignore[attr-defined]  # of Train V2's result
     result.history, result.tests = outcome["history"], outcome["tests"]
     result.stop, result.diverged = outcome["stop"], outcome["diverged"]
-    _write_curves(result.history, live.folder / CURVES)
+    _write_curves(result.history, log.folder / CURVES)
     if result.diverged:
         kept = f"; the checkpoint after epoch {len(result.history)} is kept in {plan.folder}" if result.history else ""
         result.problems.append(f"the training diverged: {result.stop}{kept}")
-        live.status = "FAILED"
+        log.status = "failed"
         return
     assert done.checkpoint is not None
     with done.checkpoint.as_directory() as folder:
         _finish(plan, result, Path(folder))
     _remove_others(plan.folder, Path(done.checkpoint.path))
-    live.points([(f"{name}.{key}", value, 0) for name, row in result.tests.items() for key, value in row.items()])
+    log.log_numbers([(f"{name}.{key}", value, 0) for name, row in result.tests.items() for key, value in row.items()])
     for name, figure in _figures(plan, result).items():
-        figure.savefig(live.folder / f"{name}.png", dpi=110)
+        figure.savefig(log.folder / f"{name}.png", dpi=110)
     about = {"tests": result.tests, "best_epoch": result.best_epoch, "stop": result.stop, "epochs": len(result.history)}
     write_atomically(plan.folder / RESULTS, json.dumps(about, indent=1).encode())
 
@@ -219,7 +225,7 @@ def _write_curves(history: list[dict[str, float]], path: Path) -> None:
         writer.writerows({"epoch": number, **row} for number, row in enumerate(history, 1))
 
 
-def _report_file(plan: TrainPlan, decisions: tuple[Decision, ...], uri: str, artifact_root: str | None) -> ReportFile:
+def _report_file(plan: TrainPlan, decisions: tuple[Decision, ...], target: TrackingTarget) -> ReportFile:
     return ReportFile(
         experiment=plan.settings.experiment or f"{plan.method.name}/{plan.dataset.name}",
         run_name=plan.folder.name,
@@ -232,8 +238,8 @@ def _report_file(plan: TrainPlan, decisions: tuple[Decision, ...], uri: str, art
             "method": plan.method.name,
             **dict(decision.tag for decision in decisions),
         },
-        tracking_uri=uri,
-        artifact_root=artifact_root,
+        tracking_uri=target.uri,
+        artifact_root=target.artifact_root,
     )
 
 

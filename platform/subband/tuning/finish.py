@@ -55,9 +55,7 @@ def finish(result: SweepResult, chosen: TrialRecord, sweep_log: SweepLog, say: C
         category = None if plan.trained else name
         model = champion_name(plan.method.name, plan.dataset, category, plan.settings.smoke)
         try:
-            # A server that never answered the trials is not waited for again and again: `push` registers later.
-            patience = 120.0 if sweep_log.run_id is not None else 5.0
-            done = sweep_log.register_champion(report.folder, model, _tags(plan, chosen, report), timeout=patience)
+            done = sweep_log.register_champion(report.folder, model, _tags(plan, chosen, report))
         except SubbandError as error:
             result.problems.append(f"{name}: the champion is saved in {report.folder} but not registered: {error}")
             continue

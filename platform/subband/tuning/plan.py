@@ -31,7 +31,7 @@ from subband.methods import Method, get_method, is_trained, make_params, trained
 from subband.methods.weights_rule import AUTO, settled_for_job
 from subband.metrics import METRICS, SEGMENTATION_METRICS
 from subband.runs.folders import named_folder, read_settings, write_settings
-from subband.runs.settings import refuse_changes, resumed_settings
+from subband.runs.settings import resumed_settings
 from subband.trials import TrialRecord
 from subband.tuning.lanes import refuse_training_settings
 from subband.tuning.settings import SweepSettings, default_settings
@@ -265,9 +265,8 @@ def _saved(
     if "data" in given.model_fields_set:
         given = given.model_copy(update={"data": open_dataset(given.data).uri})  # the saved one is absolute
     axes = {name: tuple(values) for name, values in content["axes"].items()}
-    settings = resumed_settings(given, kept, _GIVEN_ANEW, f"sweep {folder.name}")
     changed = [name for name, values in given_axes.items() if values and tuple(values) != axes.get(name)]
-    refuse_changes(changed, f"sweep {folder.name}")
+    settings = resumed_settings(given, kept, _GIVEN_ANEW, f"sweep {folder.name}", changed)
     if "settled" in content:
         return settings, axes, content["settled"], content.get("weights_reason", "as when the sweep began")
     return settings, axes, _settled_before_the_rule(method, kept.data, axes), "the default when the sweep began"

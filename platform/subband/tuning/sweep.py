@@ -80,8 +80,7 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
             finish(result, result.chosen, sweep_log, say)
         elif not result.interrupted:
             result.problems.append(_why_nothing(plan, result))
-        # A person who interrupts waits no minute for a server; neither does a sweep that it never answered.
-        sweep_log.flush(timeout=30 if result.interrupted or sweep_log.run_id is None else 60)
+        sweep_log.flush(timeout=30 if result.interrupted else None)  # a person who interrupts waits no minute
         result.comparison_url = sweep_log.comparison_url()
         sweep_log.close("killed" if result.interrupted else "finished")
     return result
