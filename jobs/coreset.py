@@ -11,7 +11,7 @@ import _checkout  # noqa: F401  # isort: skip  # first: it makes the next import
 
 import sys
 
-from subband.training.coreset_job import coreset_job
+from subband.analysis.coreset_job import coreset_job
 
 if __name__ == "__main__":
     sys.exit(coreset_job(__doc__ or ""))

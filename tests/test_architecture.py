@@ -136,7 +136,7 @@ def test_methods_stand_on_the_foundations():
 
 
 def test_what_every_job_shares_knows_no_method():
-    assert other_rooms(in_rooms("runs", "compute"), LEAVES | {"stages"}) == []
+    assert other_rooms(in_rooms("runs", "compute"), LEAVES | {"stages", "banks"}) == []
 
 
 def test_the_final_scorer_knows_methods_only_by_their_interface():

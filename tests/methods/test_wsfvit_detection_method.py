@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from subband.analysis.trained_figures import training_figures
 from subband.champions.trained import finished, save_finished
-from subband.champions.trained_figures import training_figures
 from subband.data import open_dataset
 from subband.data.instances import box_of_mask
 from subband.errors import DataError, ModelError, ParamsError

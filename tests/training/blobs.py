@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 
 from subband.data import Preprocess
 from subband.methods import ExampleKey, Step, TrainingParams, TrainingSet
+from subband.training.checkpoint import write_checkpoint
+from subband.training.loop import Training
 
 
 class BlobParams(TrainingParams):
@@ -93,3 +97,12 @@ class BlobMethod:
 
     def restore(self, *_: Any) -> Any:
         raise NotImplementedError
+
+
+def kept(run: Training, folder: Path) -> Path:
+    """The run's checkpoint, in the place of an earlier one."""
+    place = folder / "kept"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    write_checkpoint(run, place)
+    return place

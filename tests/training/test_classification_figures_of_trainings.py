@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from subband.analysis.trained_figures import training_figures
 from subband.champions.trained import save_finished
-from subband.champions.trained_figures import training_figures
 from subband.data import open_dataset
 from subband.methods import get_method, make_params, settled_params
 

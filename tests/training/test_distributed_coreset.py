@@ -22,7 +22,7 @@ def made(kind, count=1200, width=24, seed=0):
 
 
 def workers(features, count, **options):
-    from subband.training.coreset import DistributedKCenter
+    from subband.compute.kcenter import DistributedKCenter
 
     openers = [functools.partial(Rows.of, features[first:stop]) for first, stop in shard_edges(len(features), count)]
     return DistributedKCenter(openers, cpus_per_worker=0.25, **options)
@@ -88,7 +88,7 @@ def test_a_row_that_is_not_finite_has_its_number_in_the_whole():
 
 
 def test_more_workers_than_processors_is_an_error_at_once():
-    from subband.training.coreset import DistributedKCenter
+    from subband.compute.kcenter import DistributedKCenter
 
     opener = functools.partial(Rows.of, made("clustered"))
     with pytest.raises(ClusterError, match="take fewer workers"):
@@ -97,7 +97,7 @@ def test_more_workers_than_processors_is_an_error_at_once():
 
 @pytest.mark.slow
 def test_shards_that_do_not_fit_together_are_refused():
-    from subband.training.coreset import DistributedKCenter
+    from subband.compute.kcenter import DistributedKCenter
 
     openers = [functools.partial(Rows.of, made("clustered", width=width)) for width in (8, 9)]
     with pytest.raises(ParamsError, match=r"different widths: \[8, 9\]"):

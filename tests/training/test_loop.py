@@ -19,14 +19,12 @@ from hypothesis import strategies as st
 from subband.errors import ModelError, ParamsError
 from subband.training.batches import WorkerContext, micro_batches
 from subband.training.checkpoint import (
-    keep_checkpoint,
-    kept_checkpoint,
     read_best,
     read_description,
     restore_checkpoint,
 )
 from subband.training.loop import Training
-from tests.training.blobs import BlobMethod, BlobParams
+from tests.training.blobs import BlobMethod, BlobParams, kept
 
 METHOD = BlobMethod()
 
@@ -74,13 +72,11 @@ def test_a_training_that_goes_on_ends_with_the_same_weights(
 
     first = training(**values)
     for epoch in first.run():
-        keep_checkpoint(first, tmp_path)
+        kept(first, tmp_path)
         if epoch.number == killed_after:
             break
     second = training(**values)
-    found = kept_checkpoint(tmp_path)
-    assert found is not None
-    restore_checkpoint(second, found)
+    restore_checkpoint(second, tmp_path / "kept")
     assert second.epoch == killed_after
     rest = list(second.run())
 
@@ -90,12 +86,10 @@ def test_a_training_that_goes_on_ends_with_the_same_weights(
     assert [h["loss"] for h in whole.history] == [h["loss"] for h in second.history]
 
 
-def test_one_checkpoint_is_kept_and_says_what_it_is(tmp_path: Path) -> None:
+def test_a_checkpoint_says_what_it_is(tmp_path: Path) -> None:
     run = training()
-    for _ in run.run():
-        keep_checkpoint(run, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00003"]
-    about = read_description(tmp_path / "checkpoint-00003")
+    list(run.run())
+    about = read_description(kept(run, tmp_path))
     assert (about["method"], about["epoch"]) == ("blobs", 3)
     assert about["metrics"]["accuracy"] == run.history[-1]["accuracy"]
     assert equal(read_best(tmp_path / "checkpoint-00003"), run.best_weights)
@@ -200,11 +194,10 @@ def test_a_loss_that_is_no_number_ends_the_training_and_spares_the_checkpoint(tm
     for epoch in run.run():
         epochs.append(epoch)
         if not epoch.diverged:
-            keep_checkpoint(run, tmp_path)
+            kept(run, tmp_path)
     assert [epoch.diverged for epoch in epochs] == [False, False, True]
     assert "epoch 3 at update 2 of 3" in (epochs[-1].stop or "")
-    found = kept_checkpoint(tmp_path)
-    assert found is not None
+    found = tmp_path / "kept"
     assert read_description(found)["epoch"] == 2
     fresh = training(epochs=4)
     restore_checkpoint(fresh, _as_of(found, break_at=-1))
@@ -239,13 +232,13 @@ def test_a_batch_that_workers_cannot_share_is_told_with_one_that_they_can() -> N
 def test_other_params_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     run = training()
     list(run.run())
-    kept = keep_checkpoint(run, tmp_path)
+    place = kept(run, tmp_path)
     with pytest.raises(ModelError, match=r"other params: seed=0 \(now 7\)"):
-        restore_checkpoint(training(seed=7), kept)
-    restore_checkpoint(training(epochs=9, lr=0.5), kept)  # what only steers what is left may change
-    (kept / "state.pt").write_bytes(b"half a file")
+        restore_checkpoint(training(seed=7), place)
+    restore_checkpoint(training(epochs=9, lr=0.5), place)  # what only steers what is left may change
+    (place / "state.pt").write_bytes(b"half a file")
     with pytest.raises(ModelError, match="cannot be read"):
-        restore_checkpoint(training(), kept)
+        restore_checkpoint(training(), place)
     with pytest.raises(ModelError, match="no checkpoint"):
         restore_checkpoint(training(), tmp_path)
 

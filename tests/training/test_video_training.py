@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from subband.champions.trained_figures import training_figures
+from subband.analysis.trained_figures import training_figures
 from subband.methods import get_method
-from subband.training.checkpoint import keep_checkpoint, kept_checkpoint, restore_checkpoint
+from subband.training.checkpoint import restore_checkpoint
 from subband.training.loop import Training
 from tests.methods.video_subjects import sequences, tiny
-from tests.training.blobs import BlobMethod, BlobParams
+from tests.training.blobs import BlobMethod, BlobParams, kept
 
 METHOD: Any = get_method("wsfvit-video")
 
@@ -63,11 +63,8 @@ def test_two_epochs_of_a_tiny_model_end_where_a_resumed_training_ends(tmp_path: 
 
     first = video_training(epochs=3)
     next(iter(first.run()))
-    keep_checkpoint(first, tmp_path)
     second = video_training(epochs=3)
-    found = kept_checkpoint(tmp_path)
-    assert found is not None
-    restore_checkpoint(second, found)
+    restore_checkpoint(second, kept(first, tmp_path))
     assert [epoch.number for epoch in second.run()] == [2, 3]
     one, other = whole.model.state_dict(), second.model.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)

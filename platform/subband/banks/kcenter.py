@@ -56,7 +56,7 @@ class Source(Protocol):
 
 
 class FarthestFirst:
-    """The greedy choice over a source of candidate rows; users call `GreedyKCenter` or `subband.training.coreset`.
+    """The greedy choice over a source of candidate rows; users call `GreedyKCenter` or `subband.compute.kcenter`.
 
     Args:
         source: gives candidates and takes note of picks.

@@ -13,9 +13,9 @@ import numpy as np
 from torch import nn
 
 from subband import __version__
+from subband.analysis.trained_figures import training_figures
 from subband.champions.fitted import ChampionReport
 from subband.champions.parity import check_saved, save_proven
-from subband.champions.trained_figures import training_figures
 from subband.data import Dataset
 from subband.data.ruled import reading_of
 from subband.errors import ModelError

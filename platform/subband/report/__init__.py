@@ -10,11 +10,12 @@ from subband.report.detections import detection_gallery
 from subband.report.gallery import gallery
 from subband.report.importance import Importances, importance, param_importances
 from subband.report.learning_curves import learning_curves
+from subband.report.names import short_name
 from subband.report.parallel import parallel_coordinates
 from subband.report.pareto import pareto_front
 from subband.report.table import ranking_table
 from subband.report.video import frame_errors, prediction_strips
-from subband.trials.ranking import non_dominated, regret, short_name
+from subband.trials.ranking import non_dominated, regret
 
 __all__ = [
     "Answer",

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from subband.errors import ParamsError
 from subband.metrics import COSTS
 from subband.report import style
+from subband.report.names import short_name
 from subband.trials import TrialRecord
-from subband.trials.ranking import Source, known_objectives, short_name
+from subband.trials.ranking import Source, known_objectives
 
 
 def champion_per_category(

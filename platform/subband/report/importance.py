@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from subband.metrics import Direction, direction_of
 from subband.report import style
+from subband.report.names import format_value
 from subband.report.parallel import LOG_RATIO, UNUSED, is_number
 from subband.trials import TrialRecord
-from subband.trials.ranking import Source, complete_with, format_value, searched_names, value_of
+from subband.trials.ranking import Source, complete_with, searched_names, value_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

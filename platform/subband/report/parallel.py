@@ -15,16 +15,9 @@ from matplotlib.ticker import MaxNLocator
 
 from subband.metrics import direction_of, in_words
 from subband.report import style
+from subband.report.names import format_metric, format_value, short_name
 from subband.trials import TrialRecord
-from subband.trials.ranking import (
-    Source,
-    complete_with,
-    format_metric,
-    format_value,
-    searched_names,
-    short_name,
-    value_of,
-)
+from subband.trials.ranking import Source, complete_with, searched_names, value_of
 
 UNUSED = "not used"
 LOG_RATIO = 50.0  # numbers whose ratio reaches this are spread by their logarithms

@@ -10,17 +10,10 @@ from matplotlib.figure import Figure
 from subband.errors import ParamsError
 from subband.metrics import COSTS, in_words
 from subband.report import style
+from subband.report.names import short_name
 from subband.report.parallel import LOG_RATIO
 from subband.trials import TrialRecord
-from subband.trials.ranking import (
-    Source,
-    check_objective,
-    complete_with,
-    non_dominated,
-    searched_names,
-    short_name,
-    value_of,
-)
+from subband.trials.ranking import Source, check_objective, complete_with, non_dominated, searched_names, value_of
 
 _MOST_NAMED = 14
 _AROUND = ((7, 5), (-7, 5), (7, -9), (-7, -9), (0, 9), (0, -13), (14, 0), (-14, 0))  # points

@@ -13,17 +13,15 @@ from rich.text import Text
 
 from subband.errors import ParamsError
 from subband.metrics import COSTS, TIE_BREAKERS
+from subband.report.names import format_metric, format_value, short_name
 from subband.trials import TrialRecord
 from subband.trials.ranking import (
     check_objective,
     complete_with,
-    format_metric,
-    format_value,
     known_objectives,
     merit_of,
     regret,
     searched_names,
-    short_name,
     value_of,
 )
 

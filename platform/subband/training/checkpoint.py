@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,6 @@ from subband.errors import ModelError
 from subband.training.loop import Training
 
 STATE, BEST, DESCRIPTION = "state.pt", "best.safetensors", "training.json"
-_KEPT = "checkpoint"
 CHANGEABLE = (
     "epochs",
     "patience",
@@ -111,31 +108,3 @@ def read_best(folder: Path) -> dict[str, Tensor]:
         return dict(load_file(folder / BEST))
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{folder / BEST} cannot be read: {error}") from error
-
-
-def keep_checkpoint(training: Training, folder: Path) -> Path:
-    """Write the checkpoint of a run's folder; the one before is removed only when the new one is whole.
-
-    Raises:
-        ModelError: it cannot be written; the one before is kept.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{_KEPT}.{uuid.uuid4().hex[:8]}"
-    partial.mkdir()
-    try:
-        write_checkpoint(training, partial)
-        kept = folder / f"{_KEPT}-{training.epoch:05d}"
-        shutil.rmtree(kept, ignore_errors=True)
-        partial.rename(kept)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    for other in folder.glob(f"{_KEPT}-*"):
-        if other != kept:
-            shutil.rmtree(other, ignore_errors=True)
-    return kept
-
-
-def kept_checkpoint(folder: Path) -> Path | None:
-    """The latest whole checkpoint of a run's folder."""
-    found = sorted(path for path in folder.glob(f"{_KEPT}-*") if (path / DESCRIPTION).is_file())
-    return found[-1] if found else None

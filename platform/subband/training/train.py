@@ -15,9 +15,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from ray import train
 
+from subband.analysis.trained_figures import training_figures
 from subband.champions.promote import champion_name, champion_tags, metric_tags
 from subband.champions.trained import MODEL, finished, save_finished
-from subband.champions.trained_figures import training_figures
 from subband.compute import cluster
 from subband.compute.group import run_on_workers
 from subband.compute.shares import WorkerShare, check_fit, worker_share

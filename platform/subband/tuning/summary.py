@@ -9,11 +9,12 @@ from rich.table import Table
 from subband.home import home
 from subband.metrics import in_words
 from subband.report import ranking_table
+from subband.report.names import short_name
 from subband.runs.progress import ProgressBar
 from subband.runs.shell import Shell
 from subband.tracking import resolve_tracking, ui_command
 from subband.trials import TrialRecord
-from subband.trials.ranking import complete_with, short_name, value_of
+from subband.trials.ranking import complete_with, value_of
 from subband.tuning.result import SweepResult
 
 

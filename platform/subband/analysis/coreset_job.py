@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from subband.analysis.coreset_files import Selection, write_selection
 from subband.banks.feature_file import open_features
 from subband.banks.kcenter import FarthestFirst, GreedyKCenter, Progress, distances_to
 from subband.banks.rows import Rows
@@ -23,7 +24,6 @@ from subband.files import write_atomically
 from subband.runs.flags import parse_flags
 from subband.runs.progress import ProgressBar
 from subband.runs.shell import DONE, Shell, run_job
-from subband.training.coreset_files import Selection, write_selection
 
 _SAVE_EVERY_SECONDS = 30.0
 
@@ -101,7 +101,7 @@ def _greedy(settings: CoresetSettings, rows: Rows, size: int, out: Path, bar: Pr
         return _extended(alone, size, partial, _shown(bar))
     # Ray takes seconds to import and start: what is wrong with the file or the flags is told before.
     from subband.compute.cluster import connect
-    from subband.training.coreset import DistributedKCenter
+    from subband.compute.kcenter import DistributedKCenter
 
     where, why = connect()
     bar.say(f"ray: {where} ({why})")

@@ -8,9 +8,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from subband.analysis.coreset_job import coreset_job
 from subband.banks import GreedyKCenter, Rows, distances_to
 from subband.runs.progress import ProgressBar
-from subband.training.coreset_job import coreset_job
 
 ray = pytest.importorskip("ray")
 
