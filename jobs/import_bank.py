@@ -49,7 +49,7 @@ def import_bank(
             f"({', '.join(dataset.categories)})"
         )
     found = read_bank(bank)
-    values = {"weights": weights}
+    values: dict[str, str | int] = {"weights": weights}
     if found.facts.semantic is not None:
         values |= {"encoder_seed": encoder_seed, "wavelet": wavelet}
     detector = detector_of(found, values)

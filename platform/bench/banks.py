@@ -35,8 +35,8 @@ from subband.evaluation import CategoryBench  # noqa: E402
 from subband.methods import make_params, staged_method  # noqa: E402
 from subband.methods.memorybank.embedding import LEVELS  # noqa: E402
 from subband.methods.memorybank.stages import bank_chain  # noqa: E402
+from subband.spaces import Point, product  # noqa: E402
 from subband.stages import Store  # noqa: E402
-from subband.tuning.space import Point, product  # noqa: E402
 
 METHOD = staged_method("wedgenet")
 SHARING_TARGET, MEMORY_TARGET = 1.3, 1.5
@@ -111,14 +111,15 @@ def sharing(category: Category, base: Point, folder: Path) -> dict[str, float]:
     """Seconds of nine points and of one, from pictures and from stored levels."""
     nine = product(ratio=RATIOS, sigma=SIGMAS)
     single = [{"ratio": max(RATIOS), "sigma": SIGMAS[1]}]
-    figures = {}
+    figures: dict[str, float] = {}
     for start in ("pictures", "levels"):
         seconds = {}
         for name, points in (("one", single), ("nine", nine)):
             bench = CategoryBench(category, "test", 0, Store(folder / f"{start}-{name}"))
             if start == "levels":
                 params = make_params(METHOD, base)
-                chain = bank_chain(METHOD.embedding(params), params)
+                embedding = METHOD.embedding(params)  # type: ignore[attr-defined]  # of memory-bank methods
+                chain = bank_chain(embedding, params)
                 bench.runner.run(chain[: chain.index(LEVELS) + 1], params.model_dump())
             seconds[name] = sum(sweep(bench, base, points))
         ratio = seconds["nine"] / seconds["one"]

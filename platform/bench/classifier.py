@@ -116,7 +116,7 @@ def _differences(network: Any, plain: nn.Module, images: Tensor, labels: Tensor)
     images = images.double()
     with torch.inference_mode():
         one, other = network(images), plain(images)
-    fast, slow = {}, {}
+    fast, slow = dict[str, torch.Tensor](), dict[str, torch.Tensor]()
     network.train()
     for forward, gradients in ((network, fast), (plain, slow)):
         network.zero_grad(set_to_none=True)
@@ -144,7 +144,7 @@ def _compare(
         between = time.process_time()
         pairs.append((ours, _seconds(plain, device)))
         busy.append((between - started, time.process_time() - between))
-    found = {}
+    found: dict[str, float] = {}
     for name, seconds in (("", pairs), ("processor_", busy)):
         ours, theirs = (statistics.median(pair[side] for pair in seconds) for side in (0, 1))
         found |= {f"{name}fast": ours, f"{name}plain": theirs, f"{name}ratio": theirs / ours}

@@ -14,7 +14,7 @@ import torch
 from scipy.ndimage import gaussian_filter, label
 from sklearn.metrics import roc_auc_score
 
-from subband.data import Preprocess, Split, Truth
+from subband.data import ImageSource, Preprocess, Split, Truth
 from subband.methods.wepadim.embedding import embed
 from subband.methods.wepadim.params import WEPaDiMParams
 from subband.nn.backbones import Backbone
@@ -74,7 +74,9 @@ def mahalanobis(fit: torch.Tensor, query: torch.Tensor, regularisation: float) -
     return out
 
 
-def _embedding(pictures: tuple, frame: Preprocess, backbone: Backbone, params: WEPaDiMParams) -> torch.Tensor:
+def _embedding(
+    pictures: tuple[ImageSource, ...], frame: Preprocess, backbone: Backbone, params: WEPaDiMParams
+) -> torch.Tensor:
     side = params.grid_side()
     parts = []
     for start in range(0, len(pictures), 16):
@@ -88,7 +90,7 @@ def _embedding(pictures: tuple, frame: Preprocess, backbone: Backbone, params: W
 def _smooth(image: np.ndarray, params: WEPaDiMParams) -> np.ndarray:
     if params.smoothing != "gaussian":
         raise ValueError("the oracle knows the true Gaussian only; the reference filter is held by the golden cases")
-    return gaussian_filter(image, params.sigma, mode="reflect", truncate=4.0)
+    return np.asarray(gaussian_filter(image, params.sigma, mode="reflect", truncate=4.0))
 
 
 def _au_pro(maps: np.ndarray, masks: np.ndarray, limit: float) -> float:

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
 
 from search_spaces.wepadim import SPACE  # noqa: E402
+from subband.tracking import SweepLog  # noqa: E402
 from subband.trials import TrialRecord  # noqa: E402
 from subband.tuning import sweep as sweeps  # noqa: E402
 from subband.tuning.plan import make_plan  # noqa: E402
@@ -84,14 +85,14 @@ def _run(axes: dict[str, tuple[Any, ...]], settings: SweepSettings, tracked: boo
         ends.append(time.perf_counter())
         records.append(record)
 
-    untracked = None if tracked else sweeps.SweepLog.log_trial
+    untracked = None if tracked else SweepLog.log_trial
     if untracked is not None:
-        sweeps.SweepLog.log_trial = lambda self, record: None  # type: ignore[method-assign]
+        SweepLog.log_trial = lambda self, record: None  # type: ignore[method-assign]
     try:
         sweeps.run_sweep(make_plan(SPACE, axes, settings), watch, lambda line: None)
     finally:
         if untracked is not None:
-            sweeps.SweepLog.log_trial = untracked  # type: ignore[method-assign]
+            SweepLog.log_trial = untracked  # type: ignore[method-assign]
     workers = settings.workers or 1
     skip = workers  # the first trial of every worker also pays the worker's start
     in_trials = sum(record.timings["trial"] for record in records[skip:])

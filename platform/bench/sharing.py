@@ -33,8 +33,8 @@ from search_spaces.wepadim import SPACE  # noqa: E402
 from subband.data import open_dataset  # noqa: E402
 from subband.evaluation import CategoryBench  # noqa: E402
 from subband.methods import make_params, staged_method  # noqa: E402
+from subband.spaces import Point, product  # noqa: E402
 from subband.stages import Store  # noqa: E402
-from subband.tuning.space import Point, product  # noqa: E402
 
 SWEEP_64 = product(
     wavelet=("haar", "sym4"),

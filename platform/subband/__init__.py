@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["list_methods", "load", "open_dataset"]
+if TYPE_CHECKING:
+    from subband.api import evaluate, fit, sweep
+    from subband.data import open_dataset
+    from subband.methods import list_methods, load
 
-_HOMES = {"load": "subband.methods", "list_methods": "subband.methods", "open_dataset": "subband.data"}
+__version__ = "0.2.0"
+__all__ = ["evaluate", "fit", "list_methods", "load", "open_dataset", "sweep"]
+
+_HOMES = {
+    "evaluate": "subband.api",
+    "fit": "subband.api",
+    "sweep": "subband.api",
+    "load": "subband.methods",
+    "list_methods": "subband.methods",
+    "open_dataset": "subband.data",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,10 +19,10 @@ from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
 import serve.app
-from serve.app import build
 from subband.compute import start_local_ray
 from subband.data import Split, open_dataset
 from subband.methods import Calibration, Detector, get_method, load, make_params
+from subband.serving.app import build
 from subband.stages import Runner
 from subband.tracking import TrackingTarget, register_champion, resolve_tracking
 from tests.waiting import PATIENCE

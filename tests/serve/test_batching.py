@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from serve.batching import Batcher
 from subband.errors import ModelError
+from subband.serving.batching import Batcher
 from tests.waiting import PATIENCE
 
 

@@ -15,16 +15,16 @@ import pytest
 import tifffile
 from PIL import Image
 
-from serve.batching import Batcher
-from serve.models import Models
-from serve.settings import ServeSettings
-from serve.sources import Folder
-from serve.web import Service, make_api
 from subband.data import FileSource
 from subband.data.reading import PLAIN, ReadingRule
 from subband.errors import DataError, ModelError, ParamsError
 from subband.methods import load
 from subband.methods.deployable import read_description, write_description
+from subband.serving.batching import Batcher
+from subband.serving.models import Models
+from subband.serving.settings import ServeSettings
+from subband.serving.sources import Folder
+from subband.serving.web import Service, make_api
 from subband.tracking.pyfunc import PlatformModel
 
 LEVELS = np.random.default_rng(5).integers(0, 4096, (48, 64, 3)).astype(np.uint16)  # of a 12-bit camera

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serve.heatmap import colour_scale, inspected_box, overlay_png
 from subband.data import Preprocess
 from subband.methods import Calibration
+from subband.serving.heatmap import colour_scale, inspected_box, overlay_png
 from tests.serve.conftest import noise
 
 

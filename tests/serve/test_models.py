@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serve.models import Models, UnknownModelError
-from serve.sources import Folder, Registry
 from subband.errors import ModelError, TrackingError
 from subband.methods import load, set_calibration
 from subband.methods.deployable import TENSORS
+from subband.serving.models import Models, UnknownModelError
+from subband.serving.sources import Folder, Registry
 from subband.tracking import register_champion, resolve_tracking
 from tests.serve.conftest import free_port
 from tests.tracking.conftest import Server

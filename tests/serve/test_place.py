@@ -14,8 +14,8 @@ import pytest
 import ray
 from ray import serve as ray_serve
 
-from serve.place import choose_place, running_serve
 from subband.errors import ParamsError
+from subband.serving.place import choose_place, running_serve
 from tests.serve.conftest import ROOT, child_environment, encoded, free_port
 from tests.serve.test_run import started, wait_for
 from tests.waiting import PATIENCE

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serve.settings import make_settings
 from subband.errors import DataError, ParamsError, TrackingError
+from subband.serving.settings import make_settings
 
 
 @pytest.fixture(autouse=True)

@@ -14,12 +14,12 @@ import uvicorn
 from PIL import Image
 from pycocotools import mask as runs
 
-from serve.batching import Batcher
-from serve.models import Models
-from serve.settings import make_settings
-from serve.sources import Folder
-from serve.web import Service, make_api
 from subband.methods import make_params, trained_method
+from subband.serving.batching import Batcher
+from subband.serving.models import Models
+from subband.serving.settings import make_settings
+from subband.serving.sources import Folder
+from subband.serving.web import Service, make_api
 from tests.serve.conftest import encoded, error_of, free_port, noise
 from tests.waiting import PATIENCE, until
 

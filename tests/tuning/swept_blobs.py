@@ -14,7 +14,7 @@ from subband.data import Preprocess
 from subband.errors import DataError
 from subband.methods import Calibration, Detector, ExampleKey, TrainingSet
 from subband.metrics import auroc
-from subband.tuning.space import Point, Space, grid
+from subband.spaces import Point, Space, grid
 from tests.training.blobs import BlobMethod, BlobNet, BlobParams, Blobs
 
 CALIBRATION = Calibration(good_scores=(), threshold=0.0, rule="a logit above 0")

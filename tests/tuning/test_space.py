@@ -5,8 +5,9 @@ import pytest
 
 from search_spaces.wepadim import PRESETS, SPACE, suggest
 from subband.errors import ParamsError
+from subband.spaces import product
 from subband.trials import TrialRecord
-from subband.tuning.space import NarrowedSearch, product
+from subband.tuning.space import NarrowedSearch
 
 
 def records(points, scores=None):

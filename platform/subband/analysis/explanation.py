@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from captum.attr import LayerGradCam
 from pydantic import Field
 from timm.data import ImageNetInfo, resolve_data_config
 from torch import Tensor, nn
@@ -30,6 +29,7 @@ from subband.data.class_examples import Framing
 from subband.data.reading import ReadingRule
 from subband.data.ruled import source_as_taught
 from subband.errors import DataError, ModelError, ParamsError
+from subband.extras import extra
 from subband.methods import adopt, get_method, list_methods, load
 from subband.nn.backbones import check_weights, read_state
 from subband.report.cam_rows import Looked, cam_rows
@@ -154,7 +154,7 @@ def grad_cam(network: nn.Module, end: StageEnd, image_3SS: Tensor) -> Cam:
         given = str(tuple(out.shape)) if isinstance(out, Tensor) else f"a {type(out).__name__}"
         raise ModelError(f"Grad-CAM needs a map (1, {end.channels}, h, w), but the stage ends in {given}")
     number = int(logits.argmax())
-    found = LayerGradCam(network, end.layer).attribute(image, target=number)
+    found = extra("captum.attr", "explain").LayerGradCam(network, end.layer).attribute(image, target=number)
     return Cam(number, float(logits.softmax(dim=0)[number]), found[0, 0].detach().cpu())
 
 

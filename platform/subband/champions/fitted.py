@@ -19,11 +19,11 @@ from subband.data.similar import describe_groups
 from subband.decisions import Decision
 from subband.errors import DataError, ModelError
 from subband.evaluation import fit_split, split_runner
-from subband.methods import Calibration, StagedMethod
+from subband.methods import Calibration, Detector, StagedMethod
 from subband.methods.pixel_tail import PIXEL_FPR
 from subband.metrics import f1_max
 from subband.report import gallery, roc_and_pro_curves
-from subband.stages import Store
+from subband.stages import Runner, Store
 
 GALLERY_ROWS = 8
 
@@ -146,6 +146,32 @@ def copies_noticed(category: Category) -> list[Decision]:
     return [Decision(f"{category.name}: copies", f"{len(set(groups))} distinct images", why)]
 
 
+def fit_winner(winner: Winner, runner: Runner, best_f1: float | None = None) -> Detector:
+    """The detector of a winner, calibrated by its rates, in eval mode.
+
+    Args:
+        winner: what is fitted.
+        runner: of its `champion_split`.
+        best_f1: threshold of the highest F1 on labelled test images, where there are any.
+    """
+    category = winner.category
+    fitted = winner.method.fit(winner.params, runner)
+    detector = fitted.detector
+    detector.reading = rule_of(sample.image for sample in category.train)
+    chosen = Calibration.at_fpr(fitted.threshold_scores.tolist(), winner.fpr, best_f1, fitted.estimate)
+    detector.calibration = chosen.with_pixels(fitted.pixel_tail, winner.pixel_fpr)
+    detector.about = {
+        **detector.about,
+        **winner.about,
+        "category": category.name,
+        "training_images": len(category.train),
+        "training_fingerprint": fingerprint(category.train, include_labels=True),
+        "subband": __version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    return detector.eval()
+
+
 def build_champion(winner: Winner, store: Store, folder: Path, figures_folder: Path | None = None) -> ChampionReport:
     """Fit the winner to every good training picture and prove that the saved detector is the one that was evaluated.
 
@@ -171,24 +197,11 @@ def build_champion(winner: Winner, store: Store, folder: Path, figures_folder: P
         scores=evaluated.array("scores"),
         reported=np.asarray(range(len(samples)) if winner.reported is None else winner.reported, dtype=np.int64),
     )
-    fitted = method.fit(params, runner)
     reported = scored.reported
     best_f1 = float(f1_max(scored.labels[reported], scored.scores[reported])[1]) if scored.has_both_labels else None
-    detector = fitted.detector
-    detector.reading = rule_of(sample.image for sample in category.train)
-    chosen = Calibration.at_fpr(fitted.threshold_scores.tolist(), winner.fpr, best_f1, fitted.estimate)
-    detector.calibration = chosen.with_pixels(fitted.pixel_tail, winner.pixel_fpr)
-    detector.about = {
-        **detector.about,
-        **winner.about,
-        "category": category.name,
-        "training_pictures": len(category.train),
-        "training_fingerprint": fingerprint(category.train, include_labels=True),
-        "subband": __version__,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
+    detector = fit_winner(winner, runner, best_f1)
     try:
-        parity = save_proven(detector.eval(), folder, lambda saved: saved.score(scored.images)[1], scored.scores)
+        parity = save_proven(detector, folder, lambda saved: saved.score(scored.images)[1], scored.scores)
     except ModelError as error:
         raise ModelError(f"{category.name}: {error}") from error
     threshold = detector.calibration.threshold

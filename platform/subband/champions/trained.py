@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import nn
@@ -32,6 +32,8 @@ from subband.methods import (
 from subband.methods.trained_base import best_epoch
 from subband.trials import TrialRecord
 from subband.trials.ranking import complete_with, non_dominated
+
+Params = TypeVar("Params", bound=TrainingParams)
 
 CATEGORY = "all"
 EXAMPLES = 4
@@ -82,6 +84,11 @@ def finished(
     ).eval()
     model.reading = reading_of(dataset)
     return model
+
+
+def without_fetching(params: Params) -> Params:
+    """Params of a network whose weights are all replaced: where they started from need not be fetched, nor be there any more."""
+    return params.model_copy(update={"weights": "random:0"} if "weights" in type(params).model_fields else {})
 
 
 def answers(model: Deployable, examples: Examples) -> np.ndarray:

@@ -68,9 +68,7 @@ def _connect() -> tuple[str, str]:
     if os.environ.get("RAY_ADDRESS"):
         raise_start_limits()
         # Workers of a cluster may lie on machines without the checkout: send them the package (a few hundred KB).
-        spaces = package.parents[1] / "search_spaces"
-        modules = [str(package)] + ([str(spaces)] if spaces.is_dir() else [])
-        ray.init(runtime_env={"py_modules": modules, "env_vars": worker_environment()}, log_to_driver=False)
+        ray.init(runtime_env={"py_modules": [str(package)], "env_vars": worker_environment()}, log_to_driver=False)
         return _size(), f"joined the cluster at {os.environ['RAY_ADDRESS']}{_held_by_others()}"
     paths = [str(package.parent), str(package.parents[1])]
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -20,8 +20,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as runs
-
 from subband.data.coco_annotations import AnnotationError, check_annotation, cut_box, segmentation_runs
 from subband.data.coco_checks import check_convention, check_files_once, check_masks
 from subband.data.folders import existing_folder
@@ -31,6 +29,9 @@ from subband.data.reading import ReadingRule
 from subband.data.ruled import wanted_reading
 from subband.data.shared_images import equal_files
 from subband.errors import DataError, unknown_name
+from subband.extras import extra
+
+runs = extra("pycocotools.mask", "detect")
 
 LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "train": (

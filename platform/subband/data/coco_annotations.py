@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as runs
+
+from subband.extras import extra
+
+runs = extra("pycocotools.mask", "detect")
 
 _SLACK = 1.0  # pixels that a box may reach over the border: annotation tools round
 

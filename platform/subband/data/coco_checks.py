@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pycocotools import mask as runs
-
 from subband.data.coco_annotations import is_box, segmentation_runs
 from subband.errors import DataError
+from subband.extras import extra
+
+runs = extra("pycocotools.mask", "detect")
 
 _ROUNDING = 2.0  # pixels by which tools differ when they draw a box around a mask
 _OVERLAP = 0.5  # intersection over union, below which a box is not that of its mask

@@ -13,11 +13,13 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as runs
 
 from subband.data.sample import ImageSource
 from subband.data.task_data import TaskData
 from subband.errors import DataError, unknown_name
+from subband.extras import extra
+
+runs = extra("pycocotools.mask", "detect")
 
 Runs = Mapping[str, Any]
 """A mask as pycocotools compresses it: ``size`` (height, width) and ``counts``."""

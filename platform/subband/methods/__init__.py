@@ -10,6 +10,7 @@ from subband.methods.registry import (
     list_methods,
     list_staged_methods,
     make_params,
+    space_of,
     staged_method,
     trained_method,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "make_params",
     "set_calibration",
     "settled_params",
+    "space_of",
     "staged_method",
     "trained_method",
 ]

@@ -7,12 +7,13 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pycocotools import mask as runs
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
-
 from subband.data.instances import Detections, Instances
 from subband.errors import DataError, UndefinedMetricError
+from subband.extras import extra
+
+runs = extra("pycocotools.mask", "detect")
+COCO = extra("pycocotools.coco", "detect").COCO
+COCOeval = extra("pycocotools.cocoeval", "detect").COCOeval
 
 _NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 _KINDS = {"box": "bbox", "mask": "segm"}
@@ -66,7 +67,7 @@ def average_precision(truths: Sequence[Instances], found: Sequence[Detections]) 
     return metrics
 
 
-def _truth_of(truths: Sequence[Instances], sizes: Sequence[tuple[int, int]]) -> COCO:
+def _truth_of(truths: Sequence[Instances], sizes: Sequence[tuple[int, int]]) -> Any:
     entries: list[dict[str, Any]] = []
     for picture, truth in enumerate(truths, 1):
         for box, label, mask, area, crowd in zip(
@@ -77,7 +78,7 @@ def _truth_of(truths: Sequence[Instances], sizes: Sequence[tuple[int, int]]) -> 
     return _indexed(entries, sizes, labels)
 
 
-def _found_in(found: Sequence[Detections], sizes: Sequence[tuple[int, int]], kind: str) -> COCO:
+def _found_in(found: Sequence[Detections], sizes: Sequence[tuple[int, int]], kind: str) -> Any:
     entries: list[dict[str, Any]] = []
     for picture, detections in enumerate(found, 1):
         for box, label, mask, score in zip(
@@ -106,7 +107,7 @@ def _entry(number: int, picture: int, label: int, box: Sequence[float], mask: Ma
     }
 
 
-def _indexed(entries: list[dict[str, Any]], sizes: Sequence[tuple[int, int]], labels: Sequence[int]) -> COCO:
+def _indexed(entries: list[dict[str, Any]], sizes: Sequence[tuple[int, int]], labels: Sequence[int]) -> Any:
     coco = COCO()
     coco.dataset = {
         "images": [{"id": number, "width": width, "height": height} for number, (width, height) in enumerate(sizes, 1)],

@@ -79,7 +79,8 @@ def check_one_training_picture(subject: Subject, folder: Path) -> None:
         try:
             maps, scores = attempt()
         except SubbandError as error:
-            require("training picture" in str(error), f"the message should speak of training pictures: {error}")
+            words = ("training image", "training picture")
+            require(any(each in str(error) for each in words), f"the message should speak of training images: {error}")
         else:
             require(
                 bool(np.isfinite(maps).all() and np.isfinite(scores).all()),

@@ -17,7 +17,7 @@ from ray import train
 
 from subband.analysis.trained_figures import training_figures
 from subband.champions.promote import champion_name, champion_tags, metric_tags
-from subband.champions.trained import MODEL, finished, save_finished
+from subband.champions.trained import MODEL, finished, save_finished, without_fetching
 from subband.compute import cluster
 from subband.compute.group import run_on_workers
 from subband.compute.shares import WorkerShare, check_fit, worker_share
@@ -203,9 +203,7 @@ def _finish(plan: TrainPlan, result: TrainResult, checkpoint: Path) -> None:
     Raises:
         ModelError: it does not; nothing is kept.
     """
-    # Its weights are all replaced: where they started from need not be fetched, nor be there any more.
-    unfetched = {"weights": "random:0"} if "weights" in type(plan.params).model_fields else {}
-    network = plan.method.model(plan.params.model_copy(update=unfetched))
+    network = plan.method.model(without_fetching(plan.params))
     network.load_state_dict(read_best(checkpoint))
     origin = {"training": plan.folder.name, "training_fingerprint": plan.digest, **weights_record(plan.decisions)}
     model = finished(plan.method, plan.params, network, result.history, plan.examples, origin, plan.dataset)

@@ -10,9 +10,9 @@ from subband.methods import get_method
 from subband.runs.flags import ParamFlags, parse_flags
 from subband.runs.progress import ProgressBar
 from subband.runs.shell import DONE, FAILED, INTERRUPTED, Shell, run_job
+from subband.spaces import Space
 from subband.tuning.lanes import lane_of
 from subband.tuning.settings import SweepSettings, default_settings
-from subband.tuning.space import Space
 
 
 def sweep_job(space: Space, description: str, argv: Sequence[str] | None = None) -> int:

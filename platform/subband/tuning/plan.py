@@ -32,10 +32,11 @@ from subband.methods.weights_rule import AUTO, settled_for_job
 from subband.metrics import METRICS, SEGMENTATION_METRICS
 from subband.runs.folders import named_folder, read_settings, write_settings
 from subband.runs.settings import resumed_settings
+from subband.spaces import Point, Preset, Space, product
 from subband.trials import TrialRecord
 from subband.tuning.lanes import refuse_training_settings
 from subband.tuning.settings import SweepSettings, default_settings
-from subband.tuning.space import NarrowedSearch, Point, Preset, Space, product, quiet_optuna
+from subband.tuning.space import NarrowedSearch, quiet_optuna
 from subband.tuning.training_plan import (
     RACING_NEEDS,
     changing,

@@ -13,8 +13,9 @@ from ray.tune.schedulers import PopulationBasedTraining
 from subband.errors import ParamsError
 from subband.methods import make_params, trained_method
 from subband.metrics import direction_of
+from subband.spaces import Point, product
 from subband.tuning.plan import SweepPlan
-from subband.tuning.space import NarrowedSearch, Point, product, quiet_optuna
+from subband.tuning.space import NarrowedSearch, quiet_optuna
 from subband.tuning.training_plan import epochs_of, interval
 
 QUANTILE = 0.25

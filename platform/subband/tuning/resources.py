@@ -12,9 +12,9 @@ from subband.compute.shares import Share, check_fit, cluster_size, equal_share
 from subband.errors import ParamsError
 from subband.methods import trained_method
 from subband.metrics import direction_of
+from subband.spaces import Point
 from subband.tuning.plan import SweepPlan
 from subband.tuning.population import make_population
-from subband.tuning.space import Point
 from subband.tuning.training_plan import epochs_of, rungs
 from subband.tuning.training_trial import TrainingTrial, TrainingTrialPlan
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from subband.champions.fitted import ChampionReport
+from subband.errors import SubbandError
 from subband.trials import TrialRecord
+from subband.trials.ranking import complete_with
 from subband.tuning.plan import SweepPlan
 
 
@@ -34,3 +36,20 @@ class SweepResult:
     interrupted: bool = False
     problems: list[str] = field(default_factory=list)
     comparison_url: str | None = None
+
+    @property
+    def ranked(self) -> list[TrialRecord]:
+        """Complete trials, best first."""
+        first, *others = self.plan.settings.objective
+        return complete_with(self.records, first, then=others)
+
+    @property
+    def best(self) -> TrialRecord:
+        """The winner.
+
+        Raises:
+            SubbandError: no trial was complete.
+        """
+        if self.chosen is None:
+            raise SubbandError(f"no trial was complete: {'; '.join(self.problems) or 'see the records'}")
+        return self.chosen

@@ -12,6 +12,7 @@ from subband.compute import cluster
 from subband.decisions import Decision
 from subband.home import home
 from subband.metrics import direction_of
+from subband.spaces import Point
 from subband.stages import Store
 from subband.tracking import DatasetInfo, SweepInfo, SweepLog, resolve_tracking
 from subband.trials import TrialRecord, read_records
@@ -20,7 +21,6 @@ from subband.tuning.finish import finish
 from subband.tuning.plan import SweepPlan, save_settings
 from subband.tuning.population import first_points
 from subband.tuning.result import SweepResult
-from subband.tuning.space import Point
 from subband.tuning.tuner import Round, run_round
 
 Watch = Callable[[TrialRecord, int], None]
@@ -71,9 +71,7 @@ def run_sweep(plan: SweepPlan, watch: Watch, say: Callable[[str], None]) -> Swee
             _run_trials(plan, result, on_record)
         except KeyboardInterrupt:
             result.interrupted = True
-        first, *others = plan.settings.objective
-        ranked = complete_with(result.records, first, then=others)
-        result.chosen = ranked[0] if ranked else None
+        result.chosen = next(iter(result.ranked), None)
         if len(plan.settings.objective) > 1:
             result.front = non_dominated(result.records, plan.settings.objective)
         if result.chosen is not None and not result.interrupted:

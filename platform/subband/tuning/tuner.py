@@ -14,11 +14,11 @@ from ray.tune.stopper import CombinedStopper
 from subband.compute.shares import cluster_size, equal_share
 from subband.errors import SubbandError
 from subband.metrics import direction_of
+from subband.spaces import Point
 from subband.trials import TrialRecord
 from subband.tuning.callback import Deadline, LedgerCallback, StopWhenHopeless
 from subband.tuning.plan import SweepPlan
 from subband.tuning.search import make_search
-from subband.tuning.space import Point
 from subband.tuning.stage_trial import StageTrial, TrialPlan
 
 

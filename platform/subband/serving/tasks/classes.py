@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import Response
 from pydantic import BaseModel
 
-from serve.request import Asked
-from serve.schemas import ClassAnswer, ClassesAnswer
+from subband.serving.request import Asked
+from subband.serving.schemas import ClassAnswer, ClassesAnswer
 
 
 async def classes(asked: Asked) -> Response | BaseModel:

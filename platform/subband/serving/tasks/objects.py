@@ -12,8 +12,8 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw
 from pydantic import BaseModel
 
-from serve.request import Asked
-from serve.schemas import ImageSize, ObjectAnswer, ObjectsAnswer
+from subband.serving.request import Asked
+from subband.serving.schemas import ImageSize, ObjectAnswer, ObjectsAnswer
 
 COLOURS = "tab10"
 OPACITY = 0.45

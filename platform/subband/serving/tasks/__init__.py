@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import Response
 from pydantic import BaseModel
 
-from serve.request import Asked
-from serve.tasks.classes import classes
-from serve.tasks.defects import defects
-from serve.tasks.objects import objects
-from serve.tasks.video import video
 from subband.errors import ModelError
+from subband.serving.request import Asked
+from subband.serving.tasks.classes import classes
+from subband.serving.tasks.defects import defects
+from subband.serving.tasks.objects import objects
+from subband.serving.tasks.video import video
 
 _OF_TASK: Mapping[str, Callable[[Asked], Awaitable[Response | BaseModel]]] = {
     "anomaly detection": defects,

@@ -10,10 +10,10 @@ from fastapi import Response
 from PIL import Image
 from pydantic import BaseModel
 
-from serve.request import Asked
-from serve.schemas import FramesAnswer, MapValues, png_text
 from subband.data import decode_frames
 from subband.errors import ParamsError, SubbandError
+from subband.serving.request import Asked
+from subband.serving.schemas import FramesAnswer, MapValues, png_text
 
 
 async def video(asked: Asked) -> Response | BaseModel:

@@ -16,10 +16,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from serve.batching import Batcher
-from serve.models import Models, UnknownModelError
-from serve.request import Asked
-from serve.schemas import (
+from subband import __version__
+from subband.data.threads import thread_count
+from subband.errors import DataError, ParamsError, SubbandError, TrackingError
+from subband.methods import Calibration, Detector
+from subband.serving.batching import Batcher
+from subband.serving.models import Models, UnknownModelError
+from subband.serving.request import Asked
+from subband.serving.schemas import (
     Answer,
     ClassesAnswer,
     ErrorAnswer,
@@ -34,13 +38,9 @@ from serve.schemas import (
     OneAnswer,
     PredictOptions,
 )
-from serve.settings import ServeSettings
-from serve.tasks import respond
-from serve.uploads import BodyTooLargeError, read_uploads
-from subband import __version__
-from subband.data.threads import thread_count
-from subband.errors import DataError, ParamsError, SubbandError, TrackingError
-from subband.methods import Calibration, Detector
+from subband.serving.settings import ServeSettings
+from subband.serving.tasks import respond
+from subband.serving.uploads import BodyTooLargeError, read_uploads
 from subband.validating import validated
 
 log = logging.getLogger(__name__)

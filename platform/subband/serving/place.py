@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from serve.settings import DEFAULT_NAME
 from subband.errors import ClusterError, ParamsError
+from subband.serving.settings import DEFAULT_NAME
 
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 _OWN_PATHS = ("v1", "docs", "healthz", "openapi.json")

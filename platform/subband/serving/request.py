@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from PIL.Image import Image
 from pydantic import BaseModel
 
-from serve.batching import Batcher
-from serve.models import Loaded
-from serve.schemas import FilePrediction, ManyAnswers, OneAnswer, PredictOptions
-from serve.uploads import Upload
 from subband.data import decode_image
 from subband.errors import ParamsError
+from subband.serving.batching import Batcher
+from subband.serving.models import Loaded
+from subband.serving.schemas import FilePrediction, ManyAnswers, OneAnswer, PredictOptions
+from subband.serving.uploads import Upload
 
 T = TypeVar("T")
 

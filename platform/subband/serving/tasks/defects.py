@@ -11,14 +11,23 @@ from fastapi import Response
 from PIL.Image import Image
 from pydantic import BaseModel
 
-from serve.heatmap import colour_scale, inspected_box, mask_png, overlay_png
-from serve.models import Loaded
-from serve.request import Asked, gathered
-from serve.schemas import Answer, FileAnswer, FormAnswer, Frame, ImageSize, MapValues, PictureAnswer, PredictOptions
 from subband.data import Preprocess
 from subband.errors import ParamsError
 from subband.methods import Calibration, Detector
 from subband.methods.detector import NO_PIXEL_THRESHOLD
+from subband.serving.heatmap import colour_scale, inspected_box, mask_png, overlay_png
+from subband.serving.models import Loaded
+from subband.serving.request import Asked, gathered
+from subband.serving.schemas import (
+    Answer,
+    FileAnswer,
+    FormAnswer,
+    Frame,
+    ImageSize,
+    MapValues,
+    PictureAnswer,
+    PredictOptions,
+)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from serve.sources import Source
 from subband.errors import ModelError, SubbandError, TrackingError, unknown_name
 from subband.methods import Deployable
+from subband.serving.sources import Source
 
 log = logging.getLogger(__name__)
 

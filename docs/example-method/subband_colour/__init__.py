@@ -1,0 +1,1 @@
+"""Colour statistics as a method of subband."""

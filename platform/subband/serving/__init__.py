@@ -1,0 +1,1 @@
+"""Ray Serve: champions and saved models answer over HTTP."""
