@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,14 @@ from subband.tuning.settings import default_settings
 ROOT = Path(__file__).parents[1]
 WEAVE = "synthetic:?train=6&test=6&size=64&categories=weave"
 SMALL = {"image_size": 64, "grid": 8, "weights": "random:0"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray_ends_with_this_module() -> Iterator[None]:
+    yield
+    import ray
+
+    ray.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +86,7 @@ def test_a_sweep_ranks_its_trials_and_registers_a_champion(own_home: Path) -> No
     assert found.problems == []
     ((name, version),) = found.versions.values()
     client = MlflowClient(f"sqlite:///{own_home / 'mlflow.db'}")
-    assert client.get_model_version_by_alias(name, "champion").version == str(version)
+    assert int(client.get_model_version_by_alias(name, "champion").version) == version
     assert subband.load(found.champions[0].folder).params.sigma == found.best.params["sigma"]
 
 

@@ -190,7 +190,7 @@ def test_a_detector_of_one_category_fails_in_part(job, home, tmp_path):
         ("robustness", ["--detectors", "wepadin"], "did you mean 'wepadim'"),
         ("robustness", ["--levels", "-1"], "level -1 is out of range; give numbers from 0"),
         ("robustness", ["--data", "mvtek:/tmp"], "did you mean 'mvtec'"),
-        ("robustness", ["--name", "a/b"], r"settings\.name: 'a/b': use letters"),
+        ("robustness", ["--name", "a/b"], r"settings\.name: 'a/b' cannot be a name: use letters"),
         ("robustness", ["--tracking-uri", "file:///tmp/mlruns"], "MLflow keeps no file store"),
         ("robustness", ["--store", "/proc/store"], "store folder /proc/store cannot be used"),
         ("robustness", ["--out", "/proc/results"], "no results can be kept in /proc/results"),

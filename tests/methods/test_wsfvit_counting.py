@@ -36,14 +36,16 @@ def run_job(monkeypatch, *flags):
     """In this process: a fresh one would spend its time on imports."""
     monkeypatch.syspath_prepend(str(JOB.parent))
     monkeypatch.setattr(sys, "argv", [str(JOB), *flags])
-    runpy.run_path(str(JOB), run_name="__main__")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(JOB), run_name="__main__")
+    return ended.value.code
 
 
 def test_the_job_prints_the_table_and_writes_it(tmp_path, monkeypatch, capsys):
-    run_job(monkeypatch, "--models", "wsfvit_p0_224", "--csv-file", str(tmp_path / "counts.csv"))
+    assert run_job(monkeypatch, "--models", "wsfvit_p0_224", "--csv-file", str(tmp_path / "counts.csv")) == 0
     assert "wsfvit_p0_224    224    2,908,670      2.9 M" in capsys.readouterr().out
     with (tmp_path / "counts.csv").open() as handle:
         (row,) = csv.DictReader(handle)
     assert (row["parameters"], row["published_gmacs"]) == ("2908670", "0.62")
-    with pytest.raises(SystemExit, match="error: 'wsfvit_q' is not a published WSF-ViT"):
-        run_job(monkeypatch, "--models", "wsfvit_q")
+    assert run_job(monkeypatch, "--models", "wsfvit_q") == 1
+    assert "error: 'wsfvit_q' is not a published WSF-ViT" in capsys.readouterr().out

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -37,6 +37,14 @@ class Answer(NamedTuple):
     score: float
     threshold: float
     defective: bool
+
+
+def one(answer: dict[str, Any]) -> dict[str, Any]:
+    """What every answer begins with, and its only prediction."""
+    assert set(answer) == {"name", "version", "method", "task", "seconds", "predictions"}
+    (prediction,) = answer["predictions"]
+    assert {"file", "score", "threshold", "defective"} <= set(prediction)
+    return {**answer, **prediction}
 
 
 def asked(detector: Detector, pictures: list[Image.Image]) -> list[Answer]:

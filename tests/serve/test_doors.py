@@ -26,6 +26,7 @@ from subband.serving.settings import ServeSettings
 from subband.serving.sources import Folder
 from subband.serving.web import Service, make_api
 from subband.tracking.pyfunc import PlatformModel
+from tests.serve.conftest import one
 
 LEVELS = np.random.default_rng(5).integers(0, 4096, (48, 64, 3)).astype(np.uint16)  # of a 12-bit camera
 GREY = LEVELS[..., 0]
@@ -76,7 +77,7 @@ class Doors:
 
         answer = self._loop.run_until_complete(ask())
         assert answer.status_code == 200, answer.text
-        return dict(answer.json())
+        return one(answer.json())
 
 
 @pytest.fixture(scope="module")

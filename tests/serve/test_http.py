@@ -13,7 +13,7 @@ from PIL import Image
 
 from subband.methods import Calibration, load, set_calibration
 from subband.tracking import register_champion
-from tests.serve.conftest import CHAMPION, MAX_BODY_MB, MAX_PICTURES, asked, encoded, error_of, noise
+from tests.serve.conftest import CHAMPION, MAX_BODY_MB, MAX_PICTURES, asked, encoded, error_of, noise, one
 from tests.waiting import PATIENCE, until
 
 METHODS = {"leather-whole": "wedgenet", "weave-centre": "wepadim", CHAMPION: "wepadim"}
@@ -24,7 +24,7 @@ def test_a_posted_picture_gets_the_detectors_own_answer(client, detectors, pictu
     detector = detectors[name]
     (expected,) = asked(detector, [pictures[1]])
     response = client.post(f"/v1/models/{name}/predict", content=encoded(pictures[1]))
-    answer = response.raise_for_status().json()
+    answer = one(response.raise_for_status().json())
     assert answer["score"] == pytest.approx(expected.score, rel=1e-5)
     assert answer["threshold"] == detector.calibration.threshold
     assert answer["defective"] == expected.defective
@@ -37,8 +37,8 @@ def test_a_posted_picture_gets_the_detectors_own_answer(client, detectors, pictu
 
 def test_the_frame_says_which_part_of_the_picture_was_inspected(client, pictures):
     body = encoded(pictures[1])  # 120 x 90
-    whole = client.post("/v1/models/leather-whole/predict", content=body).json()
-    centre = client.post("/v1/models/weave-centre/predict", content=body).json()
+    whole = one(client.post("/v1/models/leather-whole/predict", content=body).json())
+    centre = one(client.post("/v1/models/weave-centre/predict", content=body).json())
     assert whole["frame"]["box"] == [0, 0, 120, 90]
     # The shorter side becomes 80, so the picture 106 x 80, and the centre 64 x 64 of it is kept.
     assert centre["frame"]["box"] == pytest.approx([21 * 120 / 106, 8 * 90 / 80, 85 * 120 / 106, 72 * 90 / 80])
@@ -48,7 +48,9 @@ def test_the_kind_of_the_body_does_not_matter_to_a_plain_post(client, detectors,
     (expected,) = asked(detectors["leather-whole"], [pictures[0]])
     for kind, stated in (("PNG", "application/x-www-form-urlencoded"), ("BMP", "image/bmp"), ("TIFF", "")):
         body = encoded(pictures[0], kind)
-        answer = client.post("/v1/models/leather-whole/predict", content=body, headers={"content-type": stated}).json()
+        answer = one(
+            client.post("/v1/models/leather-whole/predict", content=body, headers={"content-type": stated}).json()
+        )
         assert answer["score"] == pytest.approx(expected.score, rel=1e-5), kind
 
 
@@ -60,17 +62,16 @@ def test_a_form_gets_one_prediction_a_file_in_its_order(client, detectors, pictu
     assert [each["file"] for each in answer["predictions"]] == ["part 0.png", "part 1.png", "part 2.png"]
     assert [each["score"] for each in answer["predictions"]] == pytest.approx([e.score for e in expected], rel=1e-5)
     assert [each["image_size"]["width"] for each in answer["predictions"]] == [p.width for p in pictures[:3]]
-    one = client.post("/v1/models/weave-centre/predict", files={"any": ("x.png", encoded(pictures[0]))}).json()
-    assert [each["file"] for each in one["predictions"]] == ["x.png"]
-    assert "score" not in one
+    single = client.post("/v1/models/weave-centre/predict", files={"any": ("x.png", encoded(pictures[0]))}).json()
+    assert one(single)["file"] == "x.png"
 
 
 def test_threshold_and_false_alarm_rate_change_the_decision_of_one_request(client, detectors, pictures):
     path, body = "/v1/models/leather-whole/predict", encoded(pictures[0])
-    score = client.post(path, content=body).json()["score"]
-    below = client.post(path, content=body, params={"threshold": score - 1e-3}).json()
-    above = client.post(path, content=body, params={"threshold": score + 1e-3}).json()
-    same = client.post(path, content=body, params={"threshold": repr(score)}).json()
+    score = one(client.post(path, content=body).json())["score"]
+    below = one(client.post(path, content=body, params={"threshold": score - 1e-3}).json())
+    above = one(client.post(path, content=body, params={"threshold": score + 1e-3}).json())
+    same = one(client.post(path, content=body, params={"threshold": repr(score)}).json())
     assert [each["defective"] for each in (below, above, same)] == [True, False, False]
     assert below["threshold"] == score - 1e-3
     assert below["rule"] == "given in the request"
@@ -78,18 +79,18 @@ def test_threshold_and_false_alarm_rate_change_the_decision_of_one_request(clien
     thresholds = []
     for fpr in (0.15, 0.5, 0.9):
         expected = Calibration.at_fpr(calibration.good_scores, fpr)
-        answer = client.post(path, content=body, params={"fpr": fpr}).json()
+        answer = one(client.post(path, content=body, params={"fpr": fpr}).json())
         assert (answer["threshold"], answer["rule"]) == (expected.threshold, expected.rule)
         assert answer["defective"] == (answer["score"] > expected.threshold)
         thresholds.append(answer["threshold"])
     assert thresholds == sorted(thresholds, reverse=True)
     assert thresholds[0] > thresholds[-1]
-    assert client.post(path, content=body).json()["threshold"] == calibration.threshold
+    assert one(client.post(path, content=body).json())["threshold"] == calibration.threshold
 
 
 def test_map_values_are_the_detectors_map(client, detectors, pictures):
     (expected,) = detectors["leather-whole"].predict([pictures[2]]).maps
-    answer = client.post("/v1/models/leather-whole/predict?map=values", content=encoded(pictures[2])).json()
+    answer = one(client.post("/v1/models/leather-whole/predict?map=values", content=encoded(pictures[2])).json())
     found = answer["map"]
     values = np.frombuffer(base64.b64decode(found["data"]), found["dtype"]).reshape(found["shape"])
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-5 * expected.max())
@@ -99,7 +100,7 @@ def test_map_values_are_the_detectors_map(client, detectors, pictures):
 @pytest.mark.parametrize("ask", [{"headers": {"accept": "image/png"}}, {"params": {"map": "png"}}])
 def test_png_answers_have_the_pictures_size_and_the_decision_in_headers(client, pictures, ask):
     path, body = "/v1/models/weave-centre/predict", encoded(pictures[1], "BMP")
-    answer = client.post(path, content=body).json()
+    answer = one(client.post(path, content=body).json())
     response = client.post(path, content=body, **ask).raise_for_status()
     assert response.headers["content-type"] == "image/png"
     overlay = Image.open(io.BytesIO(response.content))
@@ -134,7 +135,7 @@ def test_sixteen_requests_at_once_get_the_answers_of_one_by_one(client, server, 
 
         def ask(index: int) -> dict:
             path = f"/v1/models/{names[index]}/predict"
-            return many.post(path, content=encoded(pictures[index])).raise_for_status().json()
+            return one(many.post(path, content=encoded(pictures[index])).raise_for_status().json())
 
         for _ in range(3):
             answers = list(pool.map(ask, range(16)))
@@ -264,7 +265,7 @@ def test_other_paths_and_verbs_are_told_which_there_are(client):
 
 def test_without_its_registry_a_server_answers_for_the_rest(client, detectors, pictures):
     (expected,) = asked(detectors["leather-whole"], [pictures[0]])
-    answer = client.post("/down/v1/models/leather-whole/predict", content=encoded(pictures[0])).json()
+    answer = one(client.post("/down/v1/models/leather-whole/predict", content=encoded(pictures[0])).json())
     assert answer["score"] == pytest.approx(expected.score, rel=1e-5)
     response = client.post(f"/down/v1/models/{CHAMPION}/predict", content=encoded(pictures[0]))
     kind, message = error_of(response, 503)
@@ -284,11 +285,11 @@ def test_the_app_itself_takes_its_settings_from_the_environment(client, pictures
 
 def test_a_threshold_changed_on_disk_is_picked_up(client, server, pictures):
     path, body = "/v1/models/weave-centre/predict", encoded(pictures[0])
-    before = client.post(path, content=body).json()
+    before = one(client.post(path, content=body).json())
     folder = server.folder / "weave-centre"
     set_calibration(folder, load(folder).calibration.with_threshold(1234.5, "set by a test"))
     after = _until(
-        lambda: client.post(path, content=body).raise_for_status().json(), "version", not_value=before["version"]
+        lambda: one(client.post(path, content=body).raise_for_status().json()), "version", not_value=before["version"]
     )
     assert (after["threshold"], after["rule"], after["defective"]) == (1234.5, "set by a test", False)
     assert after["score"] == pytest.approx(before["score"], rel=1e-5)
@@ -296,11 +297,11 @@ def test_a_threshold_changed_on_disk_is_picked_up(client, server, pictures):
 
 def test_a_new_champion_is_picked_up_without_a_restart(client, server, second_weave, pictures, tmp_path):
     path, body = f"/v1/models/{CHAMPION}/predict", encoded(pictures[0])
-    before = client.post(path, content=body).raise_for_status().json()
+    before = one(client.post(path, content=body).raise_for_status().json())
     assert before["version"] == "1"
     saved = second_weave.save(tmp_path / "second")
     assert register_champion(saved, CHAMPION, {"category": "weave"}, target=server.target).version == 2
-    after = _until(lambda: client.post(path, content=body).raise_for_status().json(), "version", not_value="1")
+    after = _until(lambda: one(client.post(path, content=body).raise_for_status().json()), "version", not_value="1")
     (expected,) = asked(second_weave, [pictures[0]])
     assert after["version"] == "2"
     assert after["score"] == pytest.approx(expected.score, rel=1e-5)

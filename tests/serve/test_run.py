@@ -62,7 +62,7 @@ def test_the_script_prints_lines_that_work_when_typed(models_dir, pictures, dete
     with started(command, child_environment(tmp_path), log) as process:
         said = wait_for(log, "Ctrl-C ends", process)
         assert f"folder: {models_dir}" in said
-        (tmp_path / "picture.png").write_bytes(encoded(pictures[0]))
+        (tmp_path / "image.png").write_bytes(encoded(pictures[0]))
         for name, detector in detectors.items():
             line, png_line = re.findall(rf"^  (curl .*/v1/models/{name}/predict)$", said, re.MULTILINE)
             answer = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, check=True, timeout=PATIENCE)

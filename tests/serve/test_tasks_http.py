@@ -20,7 +20,7 @@ from subband.serving.models import Models
 from subband.serving.settings import make_settings
 from subband.serving.sources import Folder
 from subband.serving.web import Service, make_api
-from tests.serve.conftest import encoded, error_of, free_port, noise
+from tests.serve.conftest import encoded, error_of, free_port, noise, one
 from tests.waiting import PATIENCE, until
 
 SHAPES = ("disc", "ring", "square")
@@ -66,16 +66,16 @@ def http(models, tmp_path_factory):
 
 
 def posted(http, path, picture):
-    return http.post(path, content=encoded(picture)).raise_for_status().json()
+    return one(http.post(path, content=encoded(picture)).raise_for_status().json())
 
 
 def test_a_classifier_answers_with_classes(http, models):
     answer = posted(http, "/shapes/predict?top=2", noise(50, 40))
     (expected,) = models["shapes"].predict([noise(50, 40)], top=2)
-    assert [(each["label"], pytest.approx(each["probability"])) for each in answer["prediction"]["top"]] == [
+    assert [(each["label"], pytest.approx(each["probability"])) for each in answer["top"]] == [
         (guess.label, guess.probability) for guess in expected
     ]
-    assert (answer["prediction"]["label"], answer["method"]) == (expected[0].label, "wsfvit")
+    assert (answer["label"], answer["method"]) == (expected[0].label, "wsfvit")
     described = http.get("/shapes").json()
     assert (described["task"], described["classes"], described["threshold"]) == ("classification", list(SHAPES), None)
 
@@ -86,22 +86,22 @@ def test_every_file_of_a_form_gets_its_classes(http, models):
     answer = http.post("/shapes/predict", files=files).raise_for_status().json()
     assert [each["file"] for each in answer["predictions"]] == ["0.png", "1.png"]
     for each, guesses in zip(answer["predictions"], models["shapes"].predict(pictures), strict=True):
-        assert each["prediction"]["probability"] == pytest.approx(guesses[0].probability, abs=1e-5)
+        assert each["probability"] == pytest.approx(guesses[0].probability, abs=1e-5)
 
 
 def test_an_object_detector_answers_with_boxes_and_masks(http, models):
     (expected,) = models["parts"].predict([noise(90, 70)], score=0.1)
     assert len(expected) > 1
-    answer = posted(http, "/parts/predict?score=0.1&map=values", noise(90, 70))["prediction"]
+    answer = posted(http, "/parts/predict?score=0.1&map=values", noise(90, 70))
     assert answer["image_size"] == {"width": 90, "height": 70}
     assert len(answer["objects"]) == len(expected)
     best = answer["objects"][0]
     assert best["label"] == SHAPES[expected.labels[0]]
     np.testing.assert_allclose(best["box"], expected.boxes[0], rtol=1e-4, atol=1e-3)
     np.testing.assert_array_equal(runs.decode(best["mask"]).astype(bool), expected.masks[0])
-    plain = posted(http, "/parts/predict?score=0.1", noise(90, 70))["prediction"]
+    plain = posted(http, "/parts/predict?score=0.1", noise(90, 70))
     assert {each["mask"] for each in plain["objects"]} == {None}
-    assert posted(http, "/parts/predict?score=1", noise(90, 70))["prediction"]["objects"] == []
+    assert posted(http, "/parts/predict?score=1", noise(90, 70))["objects"] == []
     assert http.get("/parts").json()["classes"] == list(SHAPES)
 
 
@@ -125,10 +125,10 @@ def test_a_video_predictor_answers_with_the_next_frames(http, models):
     seen = frames(4)
     expected = models["digits"].predict(seen)
     files = [("file", (f"{index}.png", encoded(frame))) for index, frame in enumerate(seen)]
-    answer = http.post("/digits/predict", files=files).raise_for_status().json()
+    answer = one(http.post("/digits/predict", files=files).raise_for_status().json())
     found = np.stack([np.asarray(Image.open(io.BytesIO(base64.b64decode(each)))) for each in answer["frames"]])
     np.testing.assert_array_less(np.abs(found / 255 - expected), 0.51 / 255 + 1e-4)
-    values = http.post("/digits/predict?map=values", files=files).raise_for_status().json()["values"]
+    values = one(http.post("/digits/predict?map=values", files=files).raise_for_status().json())["values"]
     numbers = np.frombuffer(base64.b64decode(values["data"]), values["dtype"]).reshape(values["shape"])
     np.testing.assert_allclose(numbers, expected, atol=1e-5)
 

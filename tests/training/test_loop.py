@@ -92,7 +92,7 @@ def test_a_checkpoint_says_what_it_is(tmp_path: Path) -> None:
     about = read_description(kept(run, tmp_path))
     assert (about["method"], about["epoch"]) == ("blobs", 3)
     assert about["metrics"]["accuracy"] == run.history[-1]["accuracy"]
-    assert equal(read_best(tmp_path / "checkpoint-00003"), run.best_weights)
+    assert equal(read_best(tmp_path / "kept"), run.best_weights)
 
 
 def test_the_best_weights_are_those_of_the_best_epoch() -> None:

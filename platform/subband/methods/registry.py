@@ -130,11 +130,12 @@ def space_of(name: str) -> Space:
     """
     get_method(name)
     place = _METHODS[name] if name in _METHODS else third_party()[name].value
-    module = f"{place.split(':')[0].rpartition('.')[0]}.space"
+    parent, _, _ = place.split(":")[0].rpartition(".")
+    module = f"{parent}.space" if parent else "space"
     try:
         space: Space = importlib.import_module(module).SPACE
     except ModuleNotFoundError as error:
-        if error.name != module:
+        if error.name not in (module, parent):
             raise
         raise ParamsError(f"{name} has no search space (there is no module {module}): fit or train it") from None
     return space

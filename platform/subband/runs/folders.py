@@ -30,7 +30,7 @@ def check_name(name: str) -> str:
         ParamsError: it holds other characters than letters, digits, '-', '_' and '.'.
     """
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise ParamsError(f"name {name!r}: use letters, digits, '-', '_' and '.'")
+        raise ParamsError(f"{name!r} cannot be a name: use letters, digits, '-', '_' and '.'")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Asked: one request for predictions on its way through the server."""
+"""PredictRequest: one request for predictions on its way through the server."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from subband.data import decode_image
 from subband.errors import ParamsError
 from subband.serving.batching import Batcher
 from subband.serving.models import Loaded
-from subband.serving.schemas import FilePrediction, ManyAnswers, OneAnswer, PredictOptions
+from subband.serving.schemas import PredictAnswer, Prediction, PredictOptions
 from subband.serving.uploads import Upload
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request whose body is read, and what it is answered with.
+class PredictRequest:
+    """One predict request: model, decoded options, and the pools that serve it.
 
     Attributes:
         loaded: the model.
@@ -100,25 +100,21 @@ class Asked:
         """The answers for items, on the inference thread, in batches with those of other requests of that kind."""
         return await gathered(*(self.batcher.submit(kind, work, item) for item in items))
 
-    def answer(self, predictions: Sequence[BaseModel]) -> BaseModel:
-        """Predictions of the uploads with what every answer begins with."""
+    def answer(self, predictions: Sequence[Prediction]) -> BaseModel:
+        """Predictions of the uploads, in their order, with what every answer begins with."""
         form: Any = type(predictions[0])
-        if self.uploads[0].file is None:
-            return OneAnswer[form].model_construct(**self.head(), prediction=predictions[0])
-        files: list[Any] = [
-            FilePrediction[form].model_construct(file=upload.file, prediction=prediction)
-            for upload, prediction in zip(self.uploads, predictions, strict=True)
+        named = [
+            prediction.model_copy(update={"file": upload.file})
+            for upload, prediction in zip(self.uploads, predictions, strict=False)
         ]
-        return ManyAnswers[form].model_construct(**self.head(), predictions=files)
-
-    def head(self) -> dict[str, Any]:
-        """What every answer in JSON begins with."""
-        return {
-            "name": self.loaded.entry.name,
-            "version": self.loaded.entry.version,
-            "method": self.loaded.model.method,
-            "seconds": time.perf_counter() - self.started,
-        }
+        return PredictAnswer[form].model_construct(
+            name=self.loaded.entry.name,
+            version=self.loaded.entry.version,
+            method=self.loaded.model.method,
+            task=self.loaded.model.task,
+            seconds=time.perf_counter() - self.started,
+            predictions=named,
+        )
 
 
 async def gathered(*work: Any) -> list[Any]:

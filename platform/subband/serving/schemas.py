@@ -39,18 +39,18 @@ class PredictOptions(BaseModel):
 
 
 class ImageSize(BaseModel):
-    """Size of the posted picture in pixels."""
+    """Size of the posted image in pixels."""
 
     width: int
     height: int
 
 
 class Frame(BaseModel):
-    """Where the anomaly map lies on the picture."""
+    """Where the anomaly map lies on the image."""
 
     size: int = Field(description="Side of the map, S.")
     box: tuple[float, float, float, float] = Field(
-        description="Left, top, right, bottom of the part of the picture that the map covers, in pixels of the picture."
+        description="Left, top, right, bottom of the part of the image that the map covers, in pixels of the image."
     )
 
 
@@ -69,12 +69,20 @@ class MapValues(BaseModel):
         return cls(shape=values.shape, data=data)
 
 
-class PictureAnswer(BaseModel):
-    """Answer for one picture."""
+class Prediction(BaseModel):
+    """What every prediction has, whatever the task; null where the task has no such thing."""
 
-    score: float = Field(description="Anomaly score, higher is worse.")
-    threshold: float = Field(description="What the score was compared with.")
-    defective: bool = Field(description="Whether the score is above the threshold.")
+    file: str | None = Field(default=None, description="Name of the form's file; null for an image sent as the body.")
+    score: float | None = Field(
+        default=None, description="Higher is worse for defects; a probability or confidence otherwise."
+    )
+    threshold: float | None = Field(default=None, description="What the score was compared with.")
+    defective: bool | None = Field(default=None, description="Whether the score is above the threshold.")
+
+
+class DefectPrediction(Prediction):
+    """A detector's or segmenter's answer for one image."""
+
     rule: str = Field(description="How the threshold was chosen.")
     image_size: ImageSize
     frame: Frame
@@ -83,92 +91,63 @@ class PictureAnswer(BaseModel):
         description="Share of the map that is above the pixel threshold (of a segmenter: above the threshold); missing for "
         "detectors saved without one.",
     )
-    map: MapValues | None = Field(None, description="With ?map=values.")
+    map: MapValues | None = Field(default=None, description="With ?map=values.")
 
 
-class FileAnswer(PictureAnswer):
-    """Answer for one file of a form."""
-
-    file: str
-
-
-class _Head(BaseModel):
-    name: str
-    version: str = Field(description="Version of the model that answered.")
-    method: str
-    seconds: float = Field(description="From the arrival of the request to the answer.")
-
-
-class Answer(_Head, PictureAnswer):
-    """Answer to a picture sent as the body."""
-
-
-class FormAnswer(_Head):
-    """Answer to a form: one prediction a file, in the form's order."""
-
-    predictions: list[FileAnswer]
-
-
-class ClassAnswer(BaseModel):
-    """One class that a picture may belong to."""
+class ClassScore(BaseModel):
+    """One class that an image may belong to."""
 
     label: str
     probability: float
 
 
-class ClassesAnswer(BaseModel):
-    """A classifier's answer for one picture."""
+class ClassPrediction(Prediction):
+    """A classifier's answer for one image; its score is the probability of the label."""
 
     label: str = Field(description="The most probable class.")
     probability: float
-    top: list[ClassAnswer] = Field(description="The most probable classes, as many as ?top= asks for.")
+    top: list[ClassScore] = Field(description="The most probable classes, as many as ?top= asks for.")
 
 
-class ObjectAnswer(BaseModel):
+class FoundObject(BaseModel):
     """One object that was found."""
 
     label: str
     score: float = Field(description="From 0 to 1.")
-    box: tuple[float, float, float, float] = Field(description="Left, top, right, bottom in pixels of the picture.")
+    box: tuple[float, float, float, float] = Field(description="Left, top, right, bottom in pixels of the image.")
     mask: dict[str, Any] | None = Field(
         None, description="With ?map=values: its pixels, as COCO's run lengths: size [height, width] and counts."
     )
 
 
-class ObjectsAnswer(BaseModel):
-    """An object detector's answer for one picture."""
+class ObjectsPrediction(Prediction):
+    """An object detector's answer for one image; its score is that of the best object."""
 
-    objects: list[ObjectAnswer] = Field(description="Best first.")
+    objects: list[FoundObject] = Field(description="Best first.")
     image_size: ImageSize
 
 
-PictureForm = TypeVar("PictureForm", bound=BaseModel)
-
-
-class OneAnswer(_Head, Generic[PictureForm]):
-    """Answer to a picture sent as the body."""
-
-    prediction: PictureForm
-
-
-class FilePrediction(BaseModel, Generic[PictureForm]):
-    """Answer for one file of a form."""
-
-    file: str
-    prediction: PictureForm
-
-
-class ManyAnswers(_Head, Generic[PictureForm]):
-    """Answer to a form: one prediction a file, in the form's order."""
-
-    predictions: list[FilePrediction[PictureForm]]
-
-
-class FramesAnswer(_Head):
-    """A video predictor's answer."""
+class FramesPrediction(Prediction):
+    """A video predictor's answer for one sequence."""
 
     frames: list[str] = Field(description="The frames that follow, oldest first, each a PNG file in base64.")
-    values: MapValues | None = Field(None, description="With ?map=values: the frames' numbers, T x S x S, instead.")
+    values: MapValues | None = Field(
+        default=None, description="With ?map=values: the frames' numbers, T x S x S, instead."
+    )
+
+
+AnyPrediction = TypeVar("AnyPrediction", bound=Prediction)
+
+
+class PredictAnswer(BaseModel, Generic[AnyPrediction]):
+    """Answer to every predict request: one prediction an image, in the order of the form; of a video predictor one a sequence."""
+
+    name: str
+    version: str = Field(description="Version of the model that answered.")
+    method: str
+    task: str
+    seconds: float = Field(description="From the arrival of the request to the answer.")
+    predictions: list[AnyPrediction]
 
 
 def png_text(picture: Image) -> str:

@@ -69,7 +69,7 @@ async def read_uploads(request: Request, max_bytes: int, max_files: int) -> list
     finally:
         await form.close()
     if not uploads:
-        raise ParamsError("the form holds no file; send one or several, for instance: curl -F file=@picture.png")
+        raise ParamsError("the form holds no file; send one or several, for instance: curl -F file=@image.png")
     return uploads
 
 

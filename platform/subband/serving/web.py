@@ -22,20 +22,18 @@ from subband.errors import DataError, ParamsError, SubbandError, TrackingError
 from subband.methods import Calibration, Detector
 from subband.serving.batching import Batcher
 from subband.serving.models import Models, UnknownModelError
-from subband.serving.request import Asked
+from subband.serving.request import PredictRequest
 from subband.serving.schemas import (
-    Answer,
-    ClassesAnswer,
+    ClassPrediction,
+    DefectPrediction,
     ErrorAnswer,
     ErrorBody,
-    FormAnswer,
-    FramesAnswer,
+    FramesPrediction,
     HealthAnswer,
-    ManyAnswers,
     ModelAnswer,
     ModelsAnswer,
-    ObjectsAnswer,
-    OneAnswer,
+    ObjectsPrediction,
+    PredictAnswer,
     PredictOptions,
 )
 from subband.serving.settings import ServeSettings
@@ -61,13 +59,10 @@ _MULTIPART = {
     "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
 }
 _PREDICTED: Any = (
-    Answer
-    | FormAnswer
-    | OneAnswer[ClassesAnswer]
-    | ManyAnswers[ClassesAnswer]
-    | OneAnswer[ObjectsAnswer]
-    | ManyAnswers[ObjectsAnswer]
-    | FramesAnswer
+    PredictAnswer[DefectPrediction]
+    | PredictAnswer[ClassPrediction]
+    | PredictAnswer[ObjectsPrediction]
+    | PredictAnswer[FramesPrediction]
 )
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -120,7 +115,9 @@ def make_api(service: Service) -> FastAPI:
         loaded = models.peek(name)
         if loaded is None:
             loaded = await asyncio.to_thread(models.get, name)
-        answer = await respond(Asked(loaded, uploads, options, as_png, started, batcher, decoders, settings.max_pixels))
+        answer = await respond(
+            PredictRequest(loaded, uploads, options, as_png, started, batcher, decoders, settings.max_pixels)
+        )
         return answer if isinstance(answer, Response) else _json(answer)
 
     @api.get("/v1/models", response_model=ModelsAnswer, summary="What is served")

@@ -70,6 +70,12 @@ def lock_run(folder: Path) -> FileLock:
     return lock
 
 
+def let_go(lock: FileLock) -> None:
+    """Give a `lock_run` back, and leave no file of it behind."""
+    Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
+
+
 class RunLog:
     """Logs one run to MLflow while it works, without slowing it.
 
@@ -102,7 +108,7 @@ class RunLog:
             self.description.tracking_uri, self.description.artifact_root = target.uri, target.artifact_root
             self._save()
         except BaseException:
-            self._lock.release()
+            let_go(self._lock)
             raise
         self._hint = f"its results are kept; log them later with: python -m subband.tracking push {folder}"
         self._queue = Queue(self._open_writer, target.uri, self._hint)
@@ -230,7 +236,7 @@ class RunLog:
             return complete
         finally:
             self._closed = True
-            self._lock.release()
+            let_go(self._lock)
 
     def __enter__(self) -> Any:
         return self

@@ -8,7 +8,7 @@ from pathlib import Path
 from subband.errors import TrackingError
 from subband.runs.description import Description, ReportFile, SweepFile, read_description
 from subband.tracking.connection import answering, connect
-from subband.tracking.log import lock_run
+from subband.tracking.log import let_go, lock_run
 from subband.tracking.uri import TrackingTarget, resolve_tracking
 from subband.trials import read_records
 
@@ -59,7 +59,7 @@ def push(folder: Path, tracking_uri: str | None = None) -> Pushed:
         with answering(target):
             return _push(folder, description, target)
     finally:
-        lock.release()
+        let_go(lock)
 
 
 def described(folder: Path) -> Path:

@@ -8,13 +8,13 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from subband.errors import ModelError
-from subband.serving.request import Asked
+from subband.serving.request import PredictRequest
 from subband.serving.tasks.classes import classes
 from subband.serving.tasks.defects import defects
 from subband.serving.tasks.objects import objects
 from subband.serving.tasks.video import video
 
-_OF_TASK: Mapping[str, Callable[[Asked], Awaitable[Response | BaseModel]]] = {
+_OF_TASK: Mapping[str, Callable[[PredictRequest], Awaitable[Response | BaseModel]]] = {
     "anomaly detection": defects,
     "segmentation": defects,
     "classification": classes,
@@ -23,15 +23,15 @@ _OF_TASK: Mapping[str, Callable[[Asked], Awaitable[Response | BaseModel]]] = {
 }
 
 
-async def respond(asked: Asked) -> Response | BaseModel:
+async def respond(request: PredictRequest) -> Response | BaseModel:
     """The answer of a model of any task.
 
     Raises:
         SubbandError: the request cannot be answered; the message says why.
     """
-    task = asked.loaded.model.task
+    task = request.loaded.model.task
     if task not in _OF_TASK:
         raise ModelError(
-            f"{asked.loaded.entry.name} is for {task}, for which this server has no answers; it knows {', '.join(_OF_TASK)}"
+            f"{request.loaded.entry.name} is for {task}, for which this server has no answers; it knows {', '.join(_OF_TASK)}"
         )
-    return await _OF_TASK[task](asked)
+    return await _OF_TASK[task](request)

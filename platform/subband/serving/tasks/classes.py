@@ -8,20 +8,21 @@ from typing import Any
 from fastapi import Response
 from pydantic import BaseModel
 
-from subband.serving.request import Asked
-from subband.serving.schemas import ClassAnswer, ClassesAnswer
+from subband.serving.request import PredictRequest
+from subband.serving.schemas import ClassPrediction, ClassScore
 
 
-async def classes(asked: Asked) -> Response | BaseModel:
+async def classes(request: PredictRequest) -> Response | BaseModel:
     """The most probable classes of every picture, the most probable first."""
-    asked.check_options({"top"})
-    asked.refuse_png("a classifier draws nothing; jobs/explain.py shows what it looked at")
-    model: Any = asked.loaded.model
-    work = partial(model.predict, top=asked.options.top)
-    found = await asked.answers((model, asked.options.top), work, await asked.decoded(lambda picture: picture))
-    return asked.answer([_answer(guesses) for guesses in found])
+    request.check_options({"top"})
+    request.refuse_png("a classifier draws nothing; jobs/explain.py shows what it looked at")
+    model: Any = request.loaded.model
+    work = partial(model.predict, top=request.options.top)
+    found = await request.answers((model, request.options.top), work, await request.decoded(lambda picture: picture))
+    return request.answer([_answer(guesses) for guesses in found])
 
 
-def _answer(guesses: list[Any]) -> ClassesAnswer:
-    top = [ClassAnswer(label=guess.label, probability=guess.probability) for guess in guesses]
-    return ClassesAnswer(label=top[0].label, probability=top[0].probability, top=top)
+def _answer(guesses: list[Any]) -> ClassPrediction:
+    top = [ClassScore(label=guess.label, probability=guess.probability) for guess in guesses]
+    best = top[0]
+    return ClassPrediction(score=best.probability, label=best.label, probability=best.probability, top=top)

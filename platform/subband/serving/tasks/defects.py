@@ -17,17 +17,8 @@ from subband.methods import Calibration, Detector
 from subband.methods.detector import NO_PIXEL_THRESHOLD
 from subband.serving.heatmap import colour_scale, inspected_box, mask_png, overlay_png
 from subband.serving.models import Loaded
-from subband.serving.request import Asked, gathered
-from subband.serving.schemas import (
-    Answer,
-    FileAnswer,
-    FormAnswer,
-    Frame,
-    ImageSize,
-    MapValues,
-    PictureAnswer,
-    PredictOptions,
-)
+from subband.serving.request import PredictRequest, gathered
+from subband.serving.schemas import DefectPrediction, Frame, ImageSize, MapValues, PredictOptions
 
 
 @dataclass(frozen=True)
@@ -40,13 +31,13 @@ class _Prepared:
     picture: Image | None
 
 
-async def defects(asked: Asked) -> Response | BaseModel:
+async def defects(request: PredictRequest) -> Response | BaseModel:
     """Scores and decisions of every picture, or one picture's map as PNG."""
-    asked.check_options({"threshold", "fpr", "pixel_threshold", "map"})
-    options, detector = asked.options, cast("Detector", asked.loaded.model)
-    as_png = asked.as_png or options.map == "mask"
+    request.check_options({"threshold", "fpr", "pixel_threshold", "map"})
+    options, detector = request.options, cast("Detector", request.loaded.model)
+    as_png = request.as_png or options.map == "mask"
     if as_png:
-        asked.check_one_picture()
+        request.check_one_picture()
     calibration = _calibration(detector.calibration, options)
     segments = detector.task == "segmentation"
     pixels = calibration.threshold if segments else calibration.pixel_threshold
@@ -54,17 +45,17 @@ async def defects(asked: Asked) -> Response | BaseModel:
         pixels = options.pixel_threshold
     if options.map == "mask" and pixels is None:
         raise ParamsError(
-            f"{asked.loaded.entry.name}: {NO_PIXEL_THRESHOLD}, give pixel_threshold=VALUE, or ask for map=png or map=values"
+            f"{request.loaded.entry.name}: {NO_PIXEL_THRESHOLD}, give pixel_threshold=VALUE, or ask for map=png or map=values"
         )
 
     def prepare(picture: Image) -> _Prepared:
         image_3SS = detector.preprocess.image(picture).transpose(2, 0, 1)
         return _Prepared(image_3SS, picture.width, picture.height, picture if as_png else None)
 
-    prepared = await asked.decoded(prepare)
-    results = await gathered(*(asked.batcher.score(detector, each.image_3SS) for each in prepared))
+    prepared = await request.decoded(prepare)
+    results = await gathered(*(request.batcher.score(detector, each.image_3SS) for each in prepared))
     answers = [
-        _picture_answer(each, detector.preprocess, calibration, score, map_SS if options.map == "values" else None)
+        _prediction(each, detector.preprocess, calibration, score, map_SS if options.map == "values" else None)
         for each, (map_SS, score) in zip(prepared, results, strict=True)
     ]
     if pixels is not None:
@@ -73,18 +64,12 @@ async def defects(asked: Asked) -> Response | BaseModel:
     if as_png and (picture := prepared[0].picture) is not None:
         map_SS, box = results[0][0], answers[0].frame.box
         if options.map == "mask" and pixels is not None:
-            png = await asked.elsewhere(mask_png, picture.size, map_SS, box, pixels)
+            png = await request.elsewhere(mask_png, picture.size, map_SS, box, pixels)
         else:
             scale = colour_scale(detector.calibration, calibration.threshold, map_SS)
-            png = await asked.elsewhere(overlay_png, picture, map_SS, box, scale)
-        return Response(png, media_type="image/png", headers=_headers(asked.loaded, answers[0]))
-    if asked.uploads[0].file is None:
-        return Answer.model_construct(**asked.head(), **dict(answers[0]))
-    files = [
-        FileAnswer.model_construct(file=upload.file, **dict(answer))
-        for upload, answer in zip(asked.uploads, answers, strict=True)
-    ]
-    return FormAnswer.model_construct(**asked.head(), predictions=files)
+            png = await request.elsewhere(overlay_png, picture, map_SS, box, scale)
+        return Response(png, media_type="image/png", headers=_headers(request.loaded, answers[0]))
+    return request.answer(answers)
 
 
 def _calibration(calibration: Calibration, options: PredictOptions) -> Calibration:
@@ -97,10 +82,10 @@ def _calibration(calibration: Calibration, options: PredictOptions) -> Calibrati
     return calibration
 
 
-def _picture_answer(
+def _prediction(
     prepared: _Prepared, preprocess: Preprocess, calibration: Calibration, score: float, map_SS: np.ndarray | None
-) -> PictureAnswer:
-    return PictureAnswer(
+) -> DefectPrediction:
+    return DefectPrediction(
         score=score,
         threshold=calibration.threshold,
         defective=score > calibration.threshold,
@@ -112,7 +97,7 @@ def _picture_answer(
     )
 
 
-def _headers(loaded: Loaded, answer: PictureAnswer) -> dict[str, str]:
+def _headers(loaded: Loaded, answer: DefectPrediction) -> dict[str, str]:
     """The decision beside a PNG; names and rules are percent-encoded where they are not ASCII."""
     return {
         "Subband-Name": quote(loaded.entry.name, safe=" "),

@@ -12,37 +12,39 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw
 from pydantic import BaseModel
 
-from subband.serving.request import Asked
-from subband.serving.schemas import ImageSize, ObjectAnswer, ObjectsAnswer
+from subband.serving.request import PredictRequest
+from subband.serving.schemas import FoundObject, ImageSize, ObjectsPrediction
 
 COLOURS = "tab10"
 OPACITY = 0.45
 
 
-async def objects(asked: Asked) -> Response | BaseModel:
+async def objects(request: PredictRequest) -> Response | BaseModel:
     """The objects of every picture as JSON, or those of one picture drawn, or their pixels."""
-    asked.check_options({"score", "map"})
-    model: Any = asked.loaded.model
-    mask_only = asked.options.map == "mask"
-    if asked.as_png or mask_only:
-        asked.check_one_picture()
-    pictures = await asked.decoded(lambda picture: picture)
-    work = partial(model.predict, score=asked.options.score)
-    found = await asked.answers((model, asked.options.score), work, pictures)
-    if asked.as_png or mask_only:
+    request.check_options({"score", "map"})
+    model: Any = request.loaded.model
+    mask_only = request.options.map == "mask"
+    if request.as_png or mask_only:
+        request.check_one_picture()
+    pictures = await request.decoded(lambda picture: picture)
+    work = partial(model.predict, score=request.options.score)
+    found = await request.answers((model, request.options.score), work, pictures)
+    if request.as_png or mask_only:
         draw = mask_png if mask_only else partial(drawn_png, classes=model.classes)
-        return Response(await asked.elsewhere(draw, pictures[0], found[0]), media_type="image/png")
-    with_masks = asked.options.map == "values"
-    return asked.answer([_answer(each, model.classes, with_masks) for each in found])
+        return Response(await request.elsewhere(draw, pictures[0], found[0]), media_type="image/png")
+    with_masks = request.options.map == "values"
+    return request.answer([_answer(each, model.classes, with_masks) for each in found])
 
 
-def _answer(found: Any, classes: tuple[str, ...], with_masks: bool) -> ObjectsAnswer:
+def _answer(found: Any, classes: tuple[str, ...], with_masks: bool) -> ObjectsPrediction:
     width, height = found.size
-    return ObjectsAnswer(
+    scores = found.scores.tolist()
+    return ObjectsPrediction(
+        score=max(scores, default=None),
         objects=[
-            ObjectAnswer(label=classes[label], score=score, box=tuple(box), mask=dict(runs) if with_masks else None)
+            FoundObject(label=classes[label], score=score, box=tuple(box), mask=dict(runs) if with_masks else None)
             for box, label, score, runs in zip(
-                found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), found.runs, strict=True
+                found.boxes.tolist(), found.labels.tolist(), scores, found.runs, strict=True
             )
         ],
         image_size=ImageSize(width=width, height=height),

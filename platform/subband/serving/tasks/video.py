@@ -12,23 +12,23 @@ from pydantic import BaseModel
 
 from subband.data import decode_frames
 from subband.errors import ParamsError, SubbandError
-from subband.serving.request import Asked
-from subband.serving.schemas import FramesAnswer, MapValues, png_text
+from subband.serving.request import PredictRequest
+from subband.serving.schemas import FramesPrediction, MapValues, png_text
 
 
-async def video(asked: Asked) -> Response | BaseModel:
+async def video(request: PredictRequest) -> Response | BaseModel:
     """The predicted frames as PNG files in JSON, as numbers, or side by side in one PNG.
 
     The frames that were seen come as the files of a form, oldest first, or as one picture of many frames (GIF, TIFF, WebP, APNG).
     """
-    asked.check_options({"map"})
-    if asked.options.map == "mask":
+    request.check_options({"map"})
+    if request.options.map == "mask":
         raise ParamsError(
-            f"{asked.loaded.entry.name} predicts frames, which have no mask; ask for map=png or map=values"
+            f"{request.loaded.entry.name} predicts frames, which have no mask; ask for map=png or map=values"
         )
-    model: Any = asked.loaded.model
-    frames = await asked.decoded_by(
-        lambda upload: decode_frames(upload.data, upload.what, asked.max_pixels, model.reading)
+    model: Any = request.loaded.model
+    frames = await request.decoded_by(
+        lambda upload: decode_frames(upload.data, upload.what, request.max_pixels, model.reading)
     )
     seen = [frame for part in frames for frame in part]
 
@@ -41,14 +41,14 @@ async def video(asked: Asked) -> Response | BaseModel:
                 answers.append(error)
         return answers
 
-    (predicted_TSS,) = await asked.answers(model, predict, [seen])
+    (predicted_TSS,) = await request.answers(model, predict, [seen])
     pixels = np.rint(255 * predicted_TSS).astype(np.uint8)
-    if asked.as_png:
+    if request.as_png:
         strip = io.BytesIO()
         Image.fromarray(np.concatenate(pixels, axis=1)).save(strip, "PNG")
         return Response(strip.getvalue(), media_type="image/png")
-    return FramesAnswer(
-        **asked.head(),
-        frames=[] if asked.options.map == "values" else [png_text(Image.fromarray(frame)) for frame in pixels],
-        values=MapValues.of(predicted_TSS) if asked.options.map == "values" else None,
+    prediction = FramesPrediction(
+        frames=[] if request.options.map == "values" else [png_text(Image.fromarray(frame)) for frame in pixels],
+        values=MapValues.of(predicted_TSS) if request.options.map == "values" else None,
     )
+    return request.answer([prediction])
