@@ -229,9 +229,9 @@ class Detector(Deployable):
         if not parts:
             side = self.preprocess.image_size
             return np.zeros((0, side, side), np.float32), np.zeros(0, np.float32)
-        return torch.cat([maps for maps, _ in parts]).cpu().numpy(), torch.cat(
-            [scores for _, scores in parts]
-        ).cpu().numpy()
+        # Under autocast both come in half precision, which numpy does not always know.
+        maps, scores = (torch.cat([part[index] for part in parts]).float().cpu().numpy() for index in (0, 1))
+        return maps, scores
 
     def predict(self, pictures: Sequence[Image | np.ndarray], threshold: float | None = None) -> Predictions:
         """Decide about pictures of any size.
