@@ -18,7 +18,7 @@ import tyro
 from subband.data import load_images, open_dataset
 from subband.errors import DataError
 from subband.methods.wedgenet.adoption import calibrate, detector_of
-from subband.methods.wedgenet.published import read_bank
+from subband.methods.wedgenet.checkpoint import read_bank
 from subband.runs.shell import DONE, run_job
 
 

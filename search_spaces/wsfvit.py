@@ -1,5 +1,5 @@
-"""What a WSF-ViT sweep explores: `subband.methods.wsfvit.space`."""
+"""What a WSF-ViT sweep explores: `subband.methods.wsfvit.classify.space`."""
 
-from subband.methods.wsfvit.space import PRESETS, SPACE, WINDOWS, suggest
+from subband.methods.wsfvit.classify.space import PRESETS, SPACE, WINDOWS, suggest
 
 __all__ = ["PRESETS", "SPACE", "WINDOWS", "suggest"]

@@ -172,7 +172,7 @@ KNOW_BY_NAME = [
     for path in CODE
     if not (
         path.relative_to(ROOT).as_posix() == "platform/subband/methods/registry.py"
-        or (path.is_relative_to(PLATFORM / "subband" / "methods") and path.parent.name in METHOD_ROOMS)
+        or (path.is_relative_to(PLATFORM / "subband" / "methods") and METHOD_ROOMS & set(path.parts))
         or room(module_name(path)) in ("search_spaces", "jobs")
         or path.is_relative_to(PLATFORM / "bench")
     )

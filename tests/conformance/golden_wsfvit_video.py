@@ -5,9 +5,9 @@ import torch
 from golden_files import GoldenCase
 from golden_wsfvit import filled_state, manifest, near_sampled
 
-from subband.methods.wsfvit_video.network import VideoNetwork
-from subband.methods.wsfvit_video.params import WSFViTVideoParams
-from subband.methods.wsfvit_video.predictor import make_network
+from subband.methods.wsfvit.video.network import VideoNetwork
+from subband.methods.wsfvit.video.params import WSFViTVideoParams
+from subband.methods.wsfvit.video.predictor import make_network
 
 
 def traced(network: VideoNetwork, frames: torch.Tensor) -> dict[str, torch.Tensor]:

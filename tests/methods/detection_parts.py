@@ -12,10 +12,10 @@ from subband.data.detection import DetectionTraining
 from subband.data.detection_augment import Sizes
 from subband.data.instances import DetectionData
 from subband.methods import make_params
-from subband.methods.wsfvit_detection.detector import make_network
-from subband.methods.wsfvit_detection.method import WSFVIT_DETECTION
-from subband.methods.wsfvit_detection.network import DetectionNetwork
-from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
+from subband.methods.wsfvit.detect.detector import make_network
+from subband.methods.wsfvit.detect.method import WSFVIT_DETECTION
+from subband.methods.wsfvit.detect.network import DetectionNetwork
+from subband.methods.wsfvit.detect.params import WSFViTDetectionParams
 
 CLASSES = ("disc", "square")
 DATA = "synthetic-coco:?train=8&validation=4&test=4&size=64&classes=2"

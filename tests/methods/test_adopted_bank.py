@@ -7,7 +7,7 @@ import torch
 from subband.errors import ModelError, ParamsError
 from subband.methods import load
 from subband.methods.wedgenet.adoption import calibrate, detector_of
-from subband.methods.wedgenet.published import read_bank
+from subband.methods.wedgenet.checkpoint import read_bank
 
 OPEN = {"weights": "random:0", "encoder_seed": 3}
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from subband.errors import ModelError
-from subband.methods.wedgenet.published import Bank, BankFacts, read_bank, read_published_bank, write_bank
+from subband.methods.wedgenet.checkpoint import Bank, BankFacts, read_bank, read_published_bank, write_bank
 
 FACTS = BankFacts(
     method="wedgenet",

@@ -16,9 +16,9 @@ from subband.data import open_dataset
 from subband.data.class_examples import seeded
 from subband.errors import DataError, ModelError, ParamsError
 from subband.methods import ExampleKey, Step, get_method, is_trained, make_params, settled_params
-from subband.methods.wsfvit.classification_params import WSFViTParams, fitting_window
-from subband.methods.wsfvit.classification_recipes import RECIPES
-from subband.methods.wsfvit.classifier import make_network
+from subband.methods.wsfvit.classify.classifier import make_network
+from subband.methods.wsfvit.classify.params import WSFViTParams, fitting_window
+from subband.methods.wsfvit.classify.recipes import RECIPES
 from subband.methods.wsfvit.published import MODELS
 from subband.training.batches import check_division
 from subband.training.loop import Training

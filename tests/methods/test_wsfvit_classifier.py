@@ -9,7 +9,7 @@ from PIL import Image
 
 from subband.errors import DataError, ModelError, ParamsError
 from subband.methods import Deployable, adopt, get_method, load, make_params
-from subband.methods.wsfvit.classifier import Classifier, adopt_checkpoint, make_network
+from subband.methods.wsfvit.classify.classifier import Classifier, adopt_checkpoint, make_network
 
 METHOD = get_method("wsfvit")
 TINY = {"variant": "p0", "image_size": 32, "epochs": 1, "warmup_epochs": 0}

@@ -18,10 +18,10 @@ from torchvision.models.detection.image_list import ImageList
 from subband.errors import ModelError
 from subband.methods import adopt, load
 from subband.methods.wsfvit.checkpoint import load_checkpoint
-from subband.methods.wsfvit_detection.backbone import make_body
-from subband.methods.wsfvit_detection.box_coding import SymmetricCoder
-from subband.methods.wsfvit_detection.network import DetectionNetwork
-from subband.methods.wsfvit_detection.roi_heads import CASCADE, SINGLE
+from subband.methods.wsfvit.detect.backbone import make_body
+from subband.methods.wsfvit.detect.box_coding import SymmetricCoder
+from subband.methods.wsfvit.detect.network import DetectionNetwork
+from subband.methods.wsfvit.detect.roi_heads import CASCADE, SINGLE
 from tests.methods.detection_parts import CLASSES, network, params
 
 KINDS = ("mask-rcnn", "cascade")

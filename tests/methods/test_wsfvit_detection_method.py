@@ -18,10 +18,10 @@ from subband.data import open_dataset
 from subband.data.instances import box_of_mask
 from subband.errors import DataError, ModelError, ParamsError
 from subband.methods import load, make_params
-from subband.methods.wsfvit_detection.backbone import make_body
-from subband.methods.wsfvit_detection.detector import ObjectDetector, detections, make_network
-from subband.methods.wsfvit_detection.method import WSFVIT_DETECTION as METHOD
-from subband.methods.wsfvit_detection.recipes import RECIPES
+from subband.methods.wsfvit.detect.backbone import make_body
+from subband.methods.wsfvit.detect.detector import ObjectDetector, detections, make_network
+from subband.methods.wsfvit.detect.method import WSFVIT_DETECTION as METHOD
+from subband.methods.wsfvit.detect.recipes import RECIPES
 from subband.training.loop import Training
 from tests.methods.detection_parts import CLASSES, data, params
 

@@ -12,9 +12,9 @@ import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from torch import Tensor, nn
 
-from subband.methods.wsfvit_detection.backbone import make_body
-from subband.methods.wsfvit_detection.network import DetectionNetwork
-from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
+from subband.methods.wsfvit.detect.backbone import make_body
+from subband.methods.wsfvit.detect.network import DetectionNetwork
+from subband.methods.wsfvit.detect.params import WSFViTDetectionParams
 from subband.nn.sync_batch_norm import SyncBatchNorm, synchronised
 from tests.methods.detection_parts import batch, exhaustive, network, total
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.models.detection.image_list import ImageList
 
-from subband.methods.wsfvit_detection.matching import ObjectMatcher, mean_over_workers
-from subband.methods.wsfvit_detection.pooling import mask_targets, pasted_mask, pooled_regions
-from subband.methods.wsfvit_detection.proposals import ProposalNetwork
-from subband.methods.wsfvit_detection.roi_heads import CASCADE, SINGLE, Sampled, Stage, _refined, best_detections
+from subband.methods.wsfvit.detect.matching import ObjectMatcher, mean_over_workers
+from subband.methods.wsfvit.detect.pooling import mask_targets, pasted_mask, pooled_regions
+from subband.methods.wsfvit.detect.proposals import ProposalNetwork
+from subband.methods.wsfvit.detect.roi_heads import CASCADE, SINGLE, Sampled, Stage, _refined, best_detections
 
 
 def direct_matches(quality: list[list[float]], high: float, low: float, floor: float | None) -> list[int]:

@@ -7,9 +7,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from subband.errors import ParamsError
 from subband.methods import get_method, make_params
-from subband.methods.wsfvit_video.network import VideoNetwork, window_side
-from subband.methods.wsfvit_video.params import WSFViTVideoParams
-from subband.methods.wsfvit_video.predictor import make_network
+from subband.methods.wsfvit.video.network import VideoNetwork, window_side
+from subband.methods.wsfvit.video.params import WSFViTVideoParams
+from subband.methods.wsfvit.video.predictor import make_network
 from tests.methods.video_subjects import tiny
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 import subband
 from subband.errors import DataError, ModelError
 from subband.methods import adopt
-from subband.methods.wsfvit_video.predictor import VideoPredictor, adopt_checkpoint, make_network
+from subband.methods.wsfvit.video.predictor import VideoPredictor, adopt_checkpoint, make_network
 from tests.methods.video_subjects import noise, tiny
 
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subband.methods.wsfvit_video.method import WSFVIT_VIDEO
-from subband.methods.wsfvit_video.params import WSFViTVideoParams
+from subband.methods.wsfvit.video.method import WSFVIT_VIDEO
+from subband.methods.wsfvit.video.params import WSFViTVideoParams
 
 
 @settings(max_examples=25, deadline=None)

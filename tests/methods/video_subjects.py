@@ -3,7 +3,7 @@
 import numpy as np
 
 from subband.data import open_dataset
-from subband.methods.wsfvit_video.params import WSFViTVideoParams
+from subband.methods.wsfvit.video.params import WSFViTVideoParams
 
 TINY = {
     "image_size": 32,

@@ -45,10 +45,10 @@ _METHODS = {
     "patchcore": "subband.methods.patchcore.method:PATCHCORE",
     "wedgenet": "subband.methods.wedgenet.method:WEDGENET",
     "wepadim": "subband.methods.wepadim.method:WEPADIM",
-    "wsfvit": "subband.methods.wsfvit.classification:WSFVIT",
+    "wsfvit": "subband.methods.wsfvit.classify.method:WSFVIT",
     "wpformer": "subband.methods.wpformer.method:WPFORMER",
-    "wsfvit-video": "subband.methods.wsfvit_video.method:WSFVIT_VIDEO",
-    "wsfvit-detection": "subband.methods.wsfvit_detection.method:WSFVIT_DETECTION",
+    "wsfvit-video": "subband.methods.wsfvit.video.method:WSFVIT_VIDEO",
+    "wsfvit-detection": "subband.methods.wsfvit.detect.method:WSFVIT_DETECTION",
 }
 _BUILT_IN = frozenset(_METHODS)
 _FITTED = ("patchcore", "wedgenet", "wepadim")

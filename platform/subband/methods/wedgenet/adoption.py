@@ -18,9 +18,9 @@ from subband.methods.memorybank.detector import MemoryBankDetector
 from subband.methods.memorybank.params import MemoryBankParams
 from subband.methods.patchcore.method import PATCHCORE
 from subband.methods.patchcore.params import PatchCoreParams
+from subband.methods.wedgenet.checkpoint import Bank
 from subband.methods.wedgenet.method import WEDGENET
 from subband.methods.wedgenet.params import WedgeNetParams
-from subband.methods.wedgenet.published import Bank
 from subband.nn.backbones import Backbone
 from subband.validating import validated
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from subband.methods.wsfvit.block import VIDEO, Block
-from subband.methods.wsfvit_video.params import CHANNEL_HEADS, HEAD_WIDTH, NO_WAVELET, WSFViTVideoParams
+from subband.methods.wsfvit.video.params import CHANNEL_HEADS, HEAD_WIDTH, NO_WAVELET, WSFViTVideoParams
 from subband.nn.undecimated import UndecimatedWavelet
 
 LARGEST_WINDOW = 8

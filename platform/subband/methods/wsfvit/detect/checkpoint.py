@@ -16,8 +16,8 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from subband.errors import ModelError
 from subband.methods.wsfvit.checkpoint import WRAPPERS, compare, load_checkpoint, own_names, variant_of
-from subband.methods.wsfvit_detection.heads import CONVOLUTIONS
-from subband.methods.wsfvit_detection.network import DetectionNetwork
+from subband.methods.wsfvit.detect.heads import CONVOLUTIONS
+from subband.methods.wsfvit.detect.network import DetectionNetwork
 from subband.nn.backbones import read_checkpoint
 
 _BODY = "backbone.body."

@@ -9,9 +9,9 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
-from subband.methods.wsfvit_detection.backbone import STRIDES
-from subband.methods.wsfvit_detection.box_coding import SymmetricCoder
-from subband.methods.wsfvit_detection.matching import ObjectMatcher, mean_over_workers
+from subband.methods.wsfvit.detect.backbone import STRIDES
+from subband.methods.wsfvit.detect.box_coding import SymmetricCoder
+from subband.methods.wsfvit.detect.matching import ObjectMatcher, mean_over_workers
 
 RATIOS = (0.5, 1.0, 2.0)
 SAMPLED_ANCHORS = 256

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from subband.methods.wsfvit.architecture import ARCHITECTURES
-from subband.methods.wsfvit.classification_params import PUBLISHED
+from subband.methods.wsfvit.classify.params import PUBLISHED
 
 # 300 epochs from random weights. Rate and batch belong together, whatever the number of GPUs: --accumulation makes room.
 _IMAGENET: Mapping[str, Any] = {

@@ -18,7 +18,7 @@ from subband.errors import ModelError, ParamsError
 from subband.methods.deployable import Deployable, as_pictures
 from subband.methods.wsfvit.architecture import STRIDE, architecture
 from subband.methods.wsfvit.checkpoint import WRAPPERS, load_checkpoint, own_names, variant_of
-from subband.methods.wsfvit.classification_params import WSFViTParams, spelt_heads
+from subband.methods.wsfvit.classify.params import WSFViTParams, spelt_heads
 from subband.methods.wsfvit.network import WSFViT
 from subband.methods.wsfvit.published import MODELS
 from subband.nn.backbones import read_state

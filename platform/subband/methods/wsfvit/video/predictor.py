@@ -16,9 +16,9 @@ from subband.data.images import to_picture
 from subband.data.reading import ReadingRule
 from subband.errors import DataError, ModelError
 from subband.methods.deployable import Deployable
-from subband.methods.wsfvit_video import checkpoint
-from subband.methods.wsfvit_video.network import VideoNetwork
-from subband.methods.wsfvit_video.params import WSFViTVideoParams
+from subband.methods.wsfvit.video import checkpoint
+from subband.methods.wsfvit.video.network import VideoNetwork
+from subband.methods.wsfvit.video.params import WSFViTVideoParams
 from subband.nn.backbones import read_state
 from subband.validating import validated
 

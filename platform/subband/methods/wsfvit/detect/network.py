@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
 from subband.methods.wsfvit import WSFViTFeatures
-from subband.methods.wsfvit_detection.backbone import Pyramid
-from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
-from subband.methods.wsfvit_detection.proposals import ProposalNetwork
-from subband.methods.wsfvit_detection.roi_heads import CASCADE, SINGLE, RegionHeads
+from subband.methods.wsfvit.detect.backbone import Pyramid
+from subband.methods.wsfvit.detect.params import WSFViTDetectionParams
+from subband.methods.wsfvit.detect.proposals import ProposalNetwork
+from subband.methods.wsfvit.detect.roi_heads import CASCADE, SINGLE, RegionHeads
 from subband.nn.backbone_specs import IMAGENET_MEAN, IMAGENET_STD
 
 SMOOTH_L1 = 1 / 9

@@ -17,12 +17,12 @@ from subband.data.instances import Detections, encode_mask
 from subband.errors import ModelError, ParamsError
 from subband.methods.deployable import Deployable, as_pictures
 from subband.methods.wsfvit.checkpoint import compare, load_checkpoint
-from subband.methods.wsfvit_detection.backbone import make_body
-from subband.methods.wsfvit_detection.checkpoint import load_published, read_detector
-from subband.methods.wsfvit_detection.network import DetectionNetwork
-from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
-from subband.methods.wsfvit_detection.pooling import pasted_mask
-from subband.methods.wsfvit_detection.roi_heads import LOWEST_SCORE
+from subband.methods.wsfvit.detect.backbone import make_body
+from subband.methods.wsfvit.detect.checkpoint import load_published, read_detector
+from subband.methods.wsfvit.detect.network import DetectionNetwork
+from subband.methods.wsfvit.detect.params import WSFViTDetectionParams
+from subband.methods.wsfvit.detect.pooling import pasted_mask
+from subband.methods.wsfvit.detect.roi_heads import LOWEST_SCORE
 from subband.validating import validated
 
 logger = logging.getLogger(__name__)

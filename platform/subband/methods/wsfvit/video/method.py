@@ -16,17 +16,17 @@ from subband.data.moving_mnist import MovingDigits
 from subband.data.sequences import SequenceExamples, Sequences
 from subband.errors import DataError
 from subband.methods.trained_base import Batch, Step, TrainingSet
-from subband.methods.wsfvit_video.network import VideoNetwork
-from subband.methods.wsfvit_video.params import WSFViTVideoParams
-from subband.methods.wsfvit_video.predictor import (
+from subband.methods.wsfvit.video.network import VideoNetwork
+from subband.methods.wsfvit.video.params import WSFViTVideoParams
+from subband.methods.wsfvit.video.predictor import (
     NAME,
     VideoPredictor,
     adopt_checkpoint,
     make_network,
     restore_predictor,
 )
-from subband.methods.wsfvit_video.recipes import RECIPES
-from subband.methods.wsfvit_video.schedule import HIGH_BETA, one_cycle
+from subband.methods.wsfvit.video.recipes import RECIPES
+from subband.methods.wsfvit.video.schedule import HIGH_BETA, one_cycle
 from subband.metrics import SequenceScores, score_sequence, summarise_sequences
 
 PUBLISHED_UPDATES = 625  # an epoch: 10,000 sequences in batches of 16

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torchvision.ops import roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from subband.methods.wsfvit_detection.backbone import LEVELS, STRIDES
+from subband.methods.wsfvit.detect.backbone import LEVELS, STRIDES
 
 _LEVEL_OF = LevelMapper(k_min=2, k_max=5)  # by the square root of the area: 224 pixels are read at stride 16
 

@@ -23,7 +23,7 @@ from subband.data.detection import (
 from subband.data.instances import Detections, Instances
 from subband.errors import DataError, ParamsError
 from subband.methods.trained_base import Batch, Step, TrainingSet
-from subband.methods.wsfvit_detection.detector import (
+from subband.methods.wsfvit.detect.detector import (
     NAME,
     ObjectDetector,
     adopt_checkpoint,
@@ -31,9 +31,9 @@ from subband.methods.wsfvit_detection.detector import (
     make_network,
     restore_detector,
 )
-from subband.methods.wsfvit_detection.network import DetectionNetwork
-from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
-from subband.methods.wsfvit_detection.recipes import RECIPES
+from subband.methods.wsfvit.detect.network import DetectionNetwork
+from subband.methods.wsfvit.detect.params import WSFViTDetectionParams
+from subband.methods.wsfvit.detect.recipes import RECIPES
 from subband.metrics.detection import average_precision
 
 WARM_UP_FROM, DROP = 1e-3, 0.1

@@ -20,9 +20,7 @@ from subband.data import Dataset, class_data
 from subband.data.class_examples import ClassExamples, check_pictures, class_split, seeded
 from subband.errors import ParamsError
 from subband.methods.trained_base import Batch, Step, TrainingSet
-from subband.methods.wsfvit.classification_params import WSFViTParams
-from subband.methods.wsfvit.classification_recipes import RECIPES
-from subband.methods.wsfvit.classifier import (
+from subband.methods.wsfvit.classify.classifier import (
     NAME,
     Classifier,
     adopt_checkpoint,
@@ -30,6 +28,8 @@ from subband.methods.wsfvit.classifier import (
     make_network,
     restore_classifier,
 )
+from subband.methods.wsfvit.classify.params import WSFViTParams
+from subband.methods.wsfvit.classify.recipes import RECIPES
 from subband.methods.wsfvit.network import WSFViT
 from subband.metrics.classification import PictureRank, rank_of, summarise_ranks
 

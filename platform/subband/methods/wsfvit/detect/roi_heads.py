@@ -16,10 +16,10 @@ from torch.nn import functional
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
 from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image, generalized_box_iou_loss
 
-from subband.methods.wsfvit_detection.box_coding import SymmetricCoder
-from subband.methods.wsfvit_detection.heads import BOX_SIDE, MASK_SIDE, BoxHead, mask_head
-from subband.methods.wsfvit_detection.matching import ObjectMatcher, mean_over_workers
-from subband.methods.wsfvit_detection.pooling import mask_targets, pooled_regions
+from subband.methods.wsfvit.detect.box_coding import SymmetricCoder
+from subband.methods.wsfvit.detect.heads import BOX_SIDE, MASK_SIDE, BoxHead, mask_head
+from subband.methods.wsfvit.detect.matching import ObjectMatcher, mean_over_workers
+from subband.methods.wsfvit.detect.pooling import mask_targets, pooled_regions
 
 SUPPRESSION_IOU, LOWEST_SCORE, MOST_DETECTIONS = 0.5, 0.05, 100
 POSITIVE_SHARE = 0.25

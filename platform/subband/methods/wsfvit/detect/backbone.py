@@ -11,7 +11,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from subband.methods.wsfvit import WSFViTFeatures
-from subband.methods.wsfvit_detection.params import WSFViTDetectionParams
+from subband.methods.wsfvit.detect.params import WSFViTDetectionParams
 
 LEVELS = ("0", "1", "2", "3")
 STRIDES = (4, 8, 16, 32)
