@@ -16,7 +16,7 @@ from PIL import Image
 from subband.analysis.results import Analysis
 from subband.analysis.validation import ValidationSettings, all_logits, real_accuracy, run
 from subband.data import open_dataset
-from subband.data.class_examples import ClassExamples, Framing
+from subband.data.classification.examples import ClassExamples, Framing
 from subband.errors import DataError, ModelError, ParamsError
 from subband.methods import load
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from subband.data.augment import AUGMENTATIONS, augment
+from subband.data.segmentation.augment import AUGMENTATIONS, augment
 from subband.errors import ParamsError
 
 names = st.sampled_from(AUGMENTATIONS)

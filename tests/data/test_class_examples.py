@@ -12,7 +12,7 @@ from PIL import Image
 from timm.data import create_transform
 
 from subband.data import ExampleKey, open_dataset
-from subband.data.class_examples import (
+from subband.data.classification.examples import (
     Augmenting,
     ClassExamples,
     Framing,

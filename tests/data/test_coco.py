@@ -19,10 +19,10 @@ from pycocotools import mask as runs
 from pycocotools.coco import COCO
 
 from subband.data import open_dataset
-from subband.data.coco import CocoData
-from subband.data.coco_annotations import _run_lengths
-from subband.data.coco_writing import write_coco
-from subband.data.instances import DetectionData, Instances, decode_masks
+from subband.data.detection.coco import CocoData
+from subband.data.detection.coco_annotations import _run_lengths
+from subband.data.detection.coco_writing import write_coco
+from subband.data.detection.instances import DetectionData, Instances, decode_masks
 from subband.errors import DataError
 
 CROWD = np.zeros((40, 60), bool)

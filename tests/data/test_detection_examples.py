@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from subband.data import ExampleKey, open_dataset
-from subband.data.detection import (
+from subband.data.detection.augment import Framed, Sizes, augment, cropped, fitting_size, flipped, resized
+from subband.data.detection.examples import (
     DetectionEvaluation,
     DetectionTraining,
     check_pictures,
     detection_data,
     detection_split,
 )
-from subband.data.detection_augment import Framed, Sizes, augment, cropped, fitting_size, flipped, resized
-from subband.data.instances import DetectionData, Instances, box_of_mask, encode_mask
+from subband.data.detection.instances import DetectionData, Instances, box_of_mask, encode_mask
 from subband.errors import DataError, ParamsError
 
 COLOURS = np.array([[220, 30, 30], [30, 220, 30], [30, 30, 220]], np.uint8)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from subband.data import FileSource, Sample, open_dataset
-from subband.data.folder import matches
-from subband.data.hold_back import hold_back
+from subband.data.anomaly.folder import matches
+from subband.data.anomaly.hold_back import hold_back
 from subband.errors import DataError
 
 

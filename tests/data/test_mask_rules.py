@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from subband.data import check_pairs, open_dataset
-from subband.data.masks import RuledMask, open_mask
+from subband.data.segmentation.masks import RuledMask, open_mask
 from subband.errors import DataError
 from tests.data.conftest import build_mvtec_category, build_pairs, write_mask, write_picture
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subband.data import ExampleKey, open_dataset
-from subband.data.digits import read_idx, sklearn_digits
-from subband.data.moving import STEP, bounce, draw_frames
-from subband.data.sequences import SequenceExamples
+from subband.data.video.digits import read_idx, sklearn_digits
+from subband.data.video.examples import SequenceExamples
+from subband.data.video.moving import STEP, bounce, draw_frames
 from subband.errors import DataError
 
 UNIT = st.floats(0, 1)

@@ -3,7 +3,7 @@
 import pytest
 
 from subband.data import fingerprint, fingerprint_dataset, fingerprint_images, open_dataset, split_category
-from subband.data.pairs import FOREGROUND, PRESETS
+from subband.data.segmentation.pairs import FOREGROUND, PRESETS
 from subband.errors import DataError
 from tests.data.conftest import build_pairs, settle, write_mask, write_picture
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from subband.data import dataset_notes, is_embedded, open_dataset
-from subband.data.photos import PHOTOGRAPHS, SIDE, SIZE, photograph
+from subband.data.embedded.photos import PHOTOGRAPHS, SIDE, SIZE, photograph
 from subband.errors import DataError
 
 

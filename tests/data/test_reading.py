@@ -16,8 +16,8 @@ from PIL import Image
 
 from subband.data import FileSource, MaskFileSource, fingerprint_images
 from subband.data.images import highest_sample, to_picture
-from subband.data.masks import RuledMask
 from subband.data.reading import ReadingRule, eight_bits, reading_rule
+from subband.data.segmentation.masks import RuledMask
 from subband.errors import DataError, ParamsError
 
 SEEN = np.random.default_rng(1).integers(0, 256, (5, 7, 3)).astype(np.uint8)

@@ -13,7 +13,7 @@ from PIL import Image
 import subband.data.images
 from subband.data import check_pairs, dataset_notes, fingerprint_dataset, load_masks, open_dataset
 from subband.data.checks import check_files
-from subband.data.detection import check_pictures
+from subband.data.detection.examples import check_pictures
 from subband.data.preprocess import Preprocess
 from subband.data.reading import ReadingRule
 from subband.data.ruled import category_as_taught, reading_of

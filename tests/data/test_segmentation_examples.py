@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from subband.data import ExampleKey, open_dataset
-from subband.data.segmentation import SegmentationExamples, segmentation_split
+from subband.data.segmentation.examples import SegmentationExamples, segmentation_split
 from subband.errors import DataError, ParamsError
 from tests.data.conftest import build_mvtec_category, build_pairs, write_mask
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from subband.data import Category, Preprocess, Sample, Split, load_images, load_masks, open_dataset, split_category
-from subband.data.damage import damage_picture
+from subband.data.anomaly.damage import damage_picture
 from subband.errors import DataError, ParamsError
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subband.data import Preprocess, load_images, load_masks, open_dataset
-from subband.data.drawing.defects import DEFECTS
-from subband.data.synthetic import DRAWING_VERSION, PRODUCTS, Recipe
+from subband.data.embedded.drawing.defects import DEFECTS
+from subband.data.embedded.synthetic import DRAWING_VERSION, PRODUCTS, Recipe
 from subband.errors import DataError
 
 recipes = st.builds(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from subband.data import open_dataset
-from subband.data.instances import DetectionData, box_of_mask, decode_masks
-from subband.data.synthetic_coco import SHAPES
+from subband.data.detection.instances import DetectionData, box_of_mask, decode_masks
+from subband.data.embedded.synthetic_coco import SHAPES
 from subband.errors import DataError
 
 

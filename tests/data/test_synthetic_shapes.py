@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subband.data import open_dataset
-from subband.data.drawing.canvas import grid
-from subband.data.drawing.shapes import SHAPES
-from subband.data.synthetic_shapes import ShapeRecipe
+from subband.data.embedded.drawing.canvas import grid
+from subband.data.embedded.drawing.shapes import SHAPES
+from subband.data.embedded.synthetic_shapes import ShapeRecipe
 from subband.errors import DataError
 
 recipes = st.builds(

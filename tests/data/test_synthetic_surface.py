@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subband.data import check_pairs, fingerprint, fingerprint_dataset, open_dataset
-from subband.data.drawing.defects import SURFACE_DEFECTS
-from subband.data.synthetic_surface import SurfaceRecipe
+from subband.data.embedded.drawing.defects import SURFACE_DEFECTS
+from subband.data.embedded.synthetic_surface import SurfaceRecipe
 from subband.errors import DataError
 
 kinds = st.lists(st.sampled_from(SURFACE_DEFECTS), min_size=1, max_size=3).map(tuple)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from subband.data import ExampleKey, open_dataset
-from subband.data.detection import DetectionTraining
-from subband.data.detection_augment import Sizes
-from subband.data.instances import DetectionData
+from subband.data.detection.augment import Sizes
+from subband.data.detection.examples import DetectionTraining
+from subband.data.detection.instances import DetectionData
 from subband.methods import make_params
 from subband.methods.wsfvit.detect.detector import make_network
 from subband.methods.wsfvit.detect.method import WSFVIT_DETECTION

@@ -13,7 +13,7 @@ from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.scheduler import CosineLRScheduler
 
 from subband.data import open_dataset
-from subband.data.class_examples import seeded
+from subband.data.classification.examples import seeded
 from subband.errors import DataError, ModelError, ParamsError
 from subband.methods import ExampleKey, Step, get_method, is_trained, make_params, settled_params
 from subband.methods.wsfvit.classify.classifier import make_network

@@ -15,7 +15,7 @@ from torch import nn
 from subband.analysis.trained_figures import training_figures
 from subband.champions.trained import finished, save_finished
 from subband.data import open_dataset
-from subband.data.instances import box_of_mask
+from subband.data.detection.instances import box_of_mask
 from subband.errors import DataError, ModelError, ParamsError
 from subband.methods import load, make_params
 from subband.methods.wsfvit.detect.backbone import make_body

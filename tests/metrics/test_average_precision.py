@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from subband.data.instances import Detections, Instances, box_of_mask, encode_mask
+from subband.data.detection.instances import Detections, Instances, box_of_mask, encode_mask
 from subband.errors import DataError, UndefinedMetricError
 from subband.metrics.detection import average_precision
 

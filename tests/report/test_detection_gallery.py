@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from subband.data.instances import Detections, Instances, box_of_mask, encode_mask
+from subband.data.detection.instances import Detections, Instances, box_of_mask, encode_mask
 from subband.errors import DataError
 from subband.report import detection_gallery
 

@@ -25,7 +25,7 @@ from subband.analysis.results import Analysis
 from subband.analysis.scoring import device
 from subband.analysis.settings import AnalysisSettings
 from subband.data import ClassData, Dataset, ImageSource, open_dataset
-from subband.data.class_examples import Framing
+from subband.data.classification.examples import Framing
 from subband.data.reading import ReadingRule
 from subband.data.ruled import source_as_taught
 from subband.errors import DataError, ModelError, ParamsError

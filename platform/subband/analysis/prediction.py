@@ -19,8 +19,8 @@ from subband.analysis.settings import AnalysisSettings, Source
 from subband.data import Dataset, Sample, open_dataset
 from subband.data.decoding import opened
 from subband.data.images import decode_grey
-from subband.data.masks import open_mask
 from subband.data.ruled import sample_as_taught
+from subband.data.segmentation.masks import open_mask
 from subband.errors import DataError, ParamsError
 from subband.methods import adopt, load
 from subband.metrics.segmentation import PictureScores, score_picture, summarise_scores

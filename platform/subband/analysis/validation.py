@@ -21,8 +21,8 @@ from subband.analysis.results import Analysis
 from subband.analysis.scoring import device
 from subband.analysis.settings import AnalysisSettings
 from subband.data import ClassData, Dataset, ExampleKey, LabelledPictures, class_data, open_dataset
-from subband.data.class_examples import ClassExamples, CropMode, Framing, Interpolation
-from subband.data.labelled import Chosen
+from subband.data.classification.examples import ClassExamples, CropMode, Framing, Interpolation
+from subband.data.classification.labelled import Chosen
 from subband.data.ruled import read_classes_as_taught
 from subband.errors import DataError, ModelError, ParamsError, unknown_name
 from subband.methods import adopt, load

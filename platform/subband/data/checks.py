@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from subband.data.classification.labelled import ClassData
+from subband.data.detection.instances import DetectionData
 from subband.data.folders import IMAGE_SUFFIXES, MASK_SUFFIXES, FolderDataset
 from subband.data.headers import FileFacts, file_facts
-from subband.data.instances import DetectionData
-from subband.data.labelled import ClassData
-from subband.data.masks import check_pairs, orientation_hint
 from subband.data.notes import dataset_notes
 from subband.data.reading import Orientation, ReadingRule
 from subband.data.ruled import reading_of, rule_of
 from subband.data.sample import Category, Dataset, ImageSource
+from subband.data.segmentation.masks import check_pairs, orientation_hint
 from subband.data.task_data import TaskData
 from subband.decisions import Decision
 from subband.errors import DataError

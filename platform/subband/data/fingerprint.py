@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from subband.data.damage import Damaged
+from subband.data.anomaly.damage import Damaged
 from subband.data.images import FileSource, MaskFileSource, source_digests
-from subband.data.masks import RuledMask
 from subband.data.sample import Dataset, ImageSource, Sample
+from subband.data.segmentation.masks import RuledMask
 from subband.data.task_data import TaskData
 from subband.data.threads import thread_count
 

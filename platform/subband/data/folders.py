@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from subband.data.anomaly.shared_images import shared_image_notes
 from subband.data.images import FileSource
-from subband.data.masks import DEFECT_RULES, MaskRule, mask_rule, mask_source
 from subband.data.sample import Category, Sample
-from subband.data.shared_images import shared_image_notes
+from subband.data.segmentation.masks import DEFECT_RULES, MaskRule, mask_rule, mask_source
 from subband.errors import DataError, unknown_name
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from subband.data.anomaly.mask_notes import mask_notes
 from subband.data.folders import FolderDataset
-from subband.data.mask_notes import mask_notes
 from subband.data.sample import Dataset
 from subband.data.task_data import TaskData
 

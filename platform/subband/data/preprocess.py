@@ -16,8 +16,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from subband.data.images import picture_size
-from subband.data.masks import check_mask_size
 from subband.data.sample import ImageSource, Sample
+from subband.data.segmentation.masks import check_mask_size
 from subband.data.threads import for_each
 
 if TYPE_CHECKING:

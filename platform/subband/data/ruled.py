@@ -17,17 +17,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from subband.data.damage import Damaged
+from subband.data.anomaly.damage import Damaged
+from subband.data.classification.image_folder import FolderPictures
+from subband.data.classification.labelled import ClassData
 from subband.data.decoding import header, opened, pixel_limit
+from subband.data.detection.instances import DetectionData
 from subband.data.digests import file_digests, remembered_facts
 from subband.data.folders import FolderDataset
-from subband.data.image_folder import FolderPictures
 from subband.data.images import FileSource, MaskFileSource, highest_sample
-from subband.data.instances import DetectionData
-from subband.data.labelled import ClassData
-from subband.data.masks import RuledMask
 from subband.data.reading import FULL_BITS, PLAIN, Orientation, ReadingRule, is_deep
 from subband.data.sample import Category, Dataset, ImageSource, Sample
+from subband.data.segmentation.masks import RuledMask
 from subband.data.threads import thread_count
 from subband.errors import DataError, unknown_name
 

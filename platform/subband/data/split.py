@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from subband.data.damage import Damaged
+from subband.data.anomaly.damage import Damaged
 from subband.data.sample import Category, ImageSource, Sample
 from subband.data.similar import group_by_content
 from subband.errors import DataError, ParamsError, unknown_name

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from subband.data.coco import is_coco_folder, open_coco
-from subband.data.folder import open_folder
-from subband.data.image_folder import open_image_folder
-from subband.data.moving_mnist import open_moving_digits, open_moving_mnist
-from subband.data.mvtec import open_mvtec
-from subband.data.pairs import is_pairs_folder, open_pairs
-from subband.data.photos import open_photos
+from subband.data.anomaly.folder import open_folder
+from subband.data.anomaly.mvtec import open_mvtec
+from subband.data.anomaly.table import open_table
+from subband.data.anomaly.visa import open_visa
+from subband.data.classification.image_folder import open_image_folder
+from subband.data.classification.timm_data import open_timm
+from subband.data.detection.coco import is_coco_folder, open_coco
+from subband.data.embedded.photos import open_photos
+from subband.data.embedded.synthetic import open_synthetic
+from subband.data.embedded.synthetic_coco import open_synthetic_coco
+from subband.data.embedded.synthetic_shapes import open_synthetic_shapes
+from subband.data.embedded.synthetic_surface import open_synthetic_surface
 from subband.data.plain import open_plain
 from subband.data.ruled import read_as_wanted, wanted_reading
 from subband.data.sample import Dataset
-from subband.data.synthetic import open_synthetic
-from subband.data.synthetic_coco import open_synthetic_coco
-from subband.data.synthetic_shapes import open_synthetic_shapes
-from subband.data.synthetic_surface import open_synthetic_surface
-from subband.data.table import open_table
-from subband.data.timm_data import open_timm
-from subband.data.visa import open_visa
+from subband.data.segmentation.pairs import is_pairs_folder, open_pairs
+from subband.data.video.moving_mnist import open_moving_digits, open_moving_mnist
 from subband.errors import DataError, unknown_name
 
 # A family opens the path and the options of its URIs, and checks both.

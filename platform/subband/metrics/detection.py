@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from subband.data.instances import Detections, Instances
+from subband.data.detection.instances import Detections, Instances
 from subband.errors import DataError, UndefinedMetricError
 from subband.extras import extra
 
@@ -37,7 +37,7 @@ def average_precision(truths: Sequence[Instances], found: Sequence[Detections]) 
 
     Example:
         >>> import numpy as np
-        >>> from subband.data.instances import Detections, Instances, encode_mask
+        >>> from subband.data.detection.instances import Detections, Instances, encode_mask
         >>> mask = encode_mask(np.ones((40, 40), bool))
         >>> truth = Instances.of([(0, 0, 40, 40)], [0], [mask], [1600], [False])
         >>> right = Detections(truth.boxes, truth.labels, np.ones(1, np.float32), (mask,), (40, 40))

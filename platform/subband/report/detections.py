@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from subband.data.instances import Detections, Instances, decode_masks
+from subband.data.detection.instances import Detections, Instances, decode_masks
 from subband.errors import DataError
 from subband.report import style
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
 from subband.data import Dataset, Preprocess, Sample
-from subband.data.masks import check_pairs
-from subband.data.segmentation import SegmentationExamples, segmentation_split
+from subband.data.segmentation.examples import SegmentationExamples, segmentation_split
+from subband.data.segmentation.masks import check_pairs
 from subband.errors import DataError, ParamsError, unknown_name
 from subband.methods.detector import parse_calibration
 from subband.methods.trained_base import Batch, Step, TrainingSet

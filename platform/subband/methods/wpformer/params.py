@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from subband.data.augment import Augmentation
+from subband.data.segmentation.augment import Augmentation
 from subband.errors import ParamsError
 from subband.methods.modes import FaithfulModes
 from subband.methods.training_params import TrainingParams

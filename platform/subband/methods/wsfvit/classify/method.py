@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 
 from subband.data import Dataset, class_data
-from subband.data.class_examples import ClassExamples, check_pictures, class_split, seeded
+from subband.data.classification.examples import ClassExamples, check_pictures, class_split, seeded
 from subband.errors import ParamsError
 from subband.methods.trained_base import Batch, Step, TrainingSet
 from subband.methods.wsfvit.classify.classifier import (

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD
 
-from subband.data.class_examples import Augmenting, CropMode, Framing, Interpolation
+from subband.data.classification.examples import Augmenting, CropMode, Framing, Interpolation
 from subband.errors import ParamsError
 from subband.methods.training_params import TrainingParams
 from subband.methods.wsfvit.architecture import (

@@ -12,8 +12,8 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from subband.data.detection import image_tensor, resized_for_test
-from subband.data.instances import Detections, encode_mask
+from subband.data.detection.examples import image_tensor, resized_for_test
+from subband.data.detection.instances import Detections, encode_mask
 from subband.errors import ModelError, ParamsError
 from subband.methods.deployable import Deployable, as_pictures
 from subband.methods.wsfvit.checkpoint import compare, load_checkpoint

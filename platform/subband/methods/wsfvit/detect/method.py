@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from subband.data import Dataset
-from subband.data.detection import (
+from subband.data.detection.examples import (
     DetectionEvaluation,
     DetectionTraining,
     check_pictures,
     detection_data,
     detection_split,
 )
-from subband.data.instances import Detections, Instances
+from subband.data.detection.instances import Detections, Instances
 from subband.errors import DataError, ParamsError
 from subband.methods.trained_base import Batch, Step, TrainingSet
 from subband.methods.wsfvit.detect.detector import (

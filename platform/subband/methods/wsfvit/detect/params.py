@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from subband.data.detection_augment import Policy, Sizes
+from subband.data.detection.augment import Policy, Sizes
 from subband.errors import ParamsError
 from subband.methods.training_params import TrainingParams
 from subband.methods.wsfvit.architecture import STRIDE, architecture

@@ -12,8 +12,8 @@ from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
 from subband.data import Dataset
-from subband.data.moving_mnist import MovingDigits
-from subband.data.sequences import SequenceExamples, Sequences
+from subband.data.video.examples import SequenceExamples, Sequences
+from subband.data.video.moving_mnist import MovingDigits
 from subband.errors import DataError
 from subband.methods.trained_base import Batch, Step, TrainingSet
 from subband.methods.wsfvit.video.network import VideoNetwork

@@ -1,0 +1,1 @@
+"""Images in which objects are marked by class, box and mask."""

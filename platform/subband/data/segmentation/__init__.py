@@ -1,0 +1,1 @@
+"""Images with masks, for methods that learn where the defect is."""
