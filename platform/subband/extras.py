@@ -24,3 +24,21 @@ def extra(module: str, name: str) -> Any:
         if error.name != module.partition(".")[0]:
             raise
         raise SubbandError(f"{error.name} is not installed: pip install 'subband[{name}]'") from error
+
+
+class Extra:
+    """An optional module that is imported when it is first used, so that what stands beside it works without.
+
+    Args:
+        module: dotted name.
+        name: of the extra of this package that brings it.
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self._place = module, name
+
+    def __getattr__(self, attribute: str) -> Any:
+        """What the module has of that name."""
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        return getattr(extra(*self._place), attribute)

@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from subband.data.anomaly.folder import open_folder
-from subband.data.anomaly.mvtec import open_mvtec
-from subband.data.anomaly.table import open_table
-from subband.data.anomaly.visa import open_visa
-from subband.data.classification.image_folder import open_image_folder
-from subband.data.classification.timm_data import open_timm
-from subband.data.detection.coco import is_coco_folder, open_coco
-from subband.data.embedded.photos import open_photos
-from subband.data.embedded.synthetic import open_synthetic
-from subband.data.embedded.synthetic_coco import open_synthetic_coco
-from subband.data.embedded.synthetic_shapes import open_synthetic_shapes
-from subband.data.embedded.synthetic_surface import open_synthetic_surface
-from subband.data.plain import open_plain
 from subband.data.ruled import read_as_wanted, wanted_reading
 from subband.data.sample import Dataset
-from subband.data.segmentation.pairs import is_pairs_folder, open_pairs
-from subband.data.video.moving_mnist import open_moving_digits, open_moving_mnist
 from subband.errors import DataError, unknown_name
 
 # A family opens the path and the options of its URIs, and checks both.
-SCHEMES: dict[str, Callable[[str, Mapping[str, str]], Dataset]] = {
-    "synthetic": open_synthetic,
-    "photos": open_photos,
-    "mvtec": open_mvtec,
-    "visa": open_visa,
-    "synthetic-surface": open_synthetic_surface,
-    "pairs": open_pairs,
-    "folder": open_folder,
-    "table": open_table,
-    "images": open_plain,
-    "moving-mnist": open_moving_mnist,
-    "moving-digits": open_moving_digits,
-    "synthetic-coco": open_synthetic_coco,
-    "coco": open_coco,
-    "synthetic-shapes": open_synthetic_shapes,
-    "imagefolder": open_image_folder,
-    "timm": open_timm,
+SCHEMES = {
+    "synthetic": "embedded.synthetic:open_synthetic",
+    "photos": "embedded.photos:open_photos",
+    "mvtec": "anomaly.mvtec:open_mvtec",
+    "visa": "anomaly.visa:open_visa",
+    "synthetic-surface": "embedded.synthetic_surface:open_synthetic_surface",
+    "pairs": "segmentation.pairs:open_pairs",
+    "folder": "anomaly.folder:open_folder",
+    "table": "anomaly.table:open_table",
+    "images": "plain:open_plain",
+    "moving-mnist": "video.moving_mnist:open_moving_mnist",
+    "moving-digits": "video.moving_mnist:open_moving_digits",
+    "synthetic-coco": "embedded.synthetic_coco:open_synthetic_coco",
+    "coco": "detection.coco:open_coco",
+    "synthetic-shapes": "embedded.synthetic_shapes:open_synthetic_shapes",
+    "imagefolder": "classification.image_folder:open_image_folder",
+    "timm": "classification.timm_data:open_timm",
 }
+"""By scheme, the module of its family and the function that opens it; imported when it is asked for."""
 READ_BY_RULE = ("mvtec", "visa", "folder", "table", "pairs", "images", "imagefolder")
 """Families that have the options of `subband.data.ruled`."""
 EMBEDDED = ("synthetic", "photos", "synthetic-surface", "moving-digits", "synthetic-coco", "synthetic-shapes")
@@ -81,12 +68,20 @@ def open_dataset(uri: str) -> Dataset:
     path, _, query = rest.partition("?")
     options = _options(query, uri)
     if scheme not in READ_BY_RULE:
-        return SCHEMES[scheme](path, options)
+        return _family(scheme)(path, options)
     wanted, options = wanted_reading(options, uri.strip())
-    return read_as_wanted(SCHEMES[scheme](path, options), wanted)
+    return read_as_wanted(_family(scheme)(path, options), wanted)
+
+
+def _family(scheme: str) -> Callable[[str, Mapping[str, str]], Dataset]:
+    module, function = SCHEMES[scheme].split(":")
+    return getattr(importlib.import_module(f"subband.data.{module}"), function)  # type: ignore[no-any-return]
 
 
 def _scheme_message(uri: str, scheme: str, has_colon: bool) -> str:
+    from subband.data.detection.coco import is_coco_folder
+    from subband.data.segmentation.pairs import is_pairs_folder
+
     folder = Path(uri).expanduser()
     if uri and folder.is_dir():
         marks = {

@@ -9,11 +9,11 @@ from typing import Any
 
 from subband.data.detection.instances import Detections, Instances
 from subband.errors import DataError, UndefinedMetricError
-from subband.extras import extra
+from subband.extras import Extra
 
-runs = extra("pycocotools.mask", "detect")
-COCO = extra("pycocotools.coco", "detect").COCO
-COCOeval = extra("pycocotools.cocoeval", "detect").COCOeval
+runs = Extra("pycocotools.mask", "detect")
+pycoco = Extra("pycocotools.coco", "detect")
+cocoeval = Extra("pycocotools.cocoeval", "detect")
 
 _NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 _KINDS = {"box": "bbox", "mask": "segm"}
@@ -54,7 +54,7 @@ def average_precision(truths: Sequence[Instances], found: Sequence[Detections]) 
     metrics: dict[str, float] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints whatever it does
         for kind, iou_type in _KINDS.items():
-            evaluation = COCOeval(_truth_of(truths, sizes), _found_in(found, sizes, kind), iou_type)
+            evaluation = cocoeval.COCOeval(_truth_of(truths, sizes), _found_in(found, sizes, kind), iou_type)
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
@@ -108,7 +108,7 @@ def _entry(number: int, picture: int, label: int, box: Sequence[float], mask: Ma
 
 
 def _indexed(entries: list[dict[str, Any]], sizes: Sequence[tuple[int, int]], labels: Sequence[int]) -> Any:
-    coco = COCO()
+    coco = pycoco.COCO()
     coco.dataset = {
         "images": [{"id": number, "width": width, "height": height} for number, (width, height) in enumerate(sizes, 1)],
         "categories": [{"id": label + 1} for label in labels],

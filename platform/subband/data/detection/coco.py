@@ -29,9 +29,9 @@ from subband.data.images import FileSource, source_digests
 from subband.data.reading import ReadingRule
 from subband.data.ruled import wanted_reading
 from subband.errors import DataError, unknown_name
-from subband.extras import extra
+from subband.extras import Extra
 
-runs = extra("pycocotools.mask", "detect")
+runs = Extra("pycocotools.mask", "detect")
 
 LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "train": (

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from subband.extras import extra
+from subband.extras import Extra
 
-runs = extra("pycocotools.mask", "detect")
+runs = Extra("pycocotools.mask", "detect")
 
 _SLACK = 1.0  # pixels that a box may reach over the border: annotation tools round
 

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 from subband.data.detection.coco_annotations import is_box, segmentation_runs
 from subband.errors import DataError
-from subband.extras import extra
+from subband.extras import Extra
 
-runs = extra("pycocotools.mask", "detect")
+runs = Extra("pycocotools.mask", "detect")
 
 _ROUNDING = 2.0  # pixels by which tools differ when they draw a box around a mask
 _OVERLAP = 0.5  # intersection over union, below which a box is not that of its mask

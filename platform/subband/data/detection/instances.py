@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from subband.data.sample import ImageSource
 from subband.data.task_data import TaskData
 from subband.errors import DataError, unknown_name
-from subband.extras import extra
+from subband.extras import Extra
 
-runs = extra("pycocotools.mask", "detect")
+runs = Extra("pycocotools.mask", "detect")
 
 Runs = Mapping[str, Any]
 """A mask as pycocotools compresses it: ``size`` (height, width) and ``counts``."""
