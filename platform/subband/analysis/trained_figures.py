@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from subband.methods import Deployable, Detector, ExampleKey, Examples, TrainedMethod, TrainingSet, load
+from subband.methods import Deployable, Detector, ExampleKey, Examples, Task, TrainedMethod, TrainingSet, load
 from subband.methods.trained_base import PROGRESS, best_epoch
 from subband.metrics import score_sequence
 from subband.report import (
@@ -182,7 +182,7 @@ def _spread(examples: Sized, rows: int) -> list[int]:
     return [int(row) for row in np.unique(np.linspace(0, len(examples) - 1, rows).astype(int))]
 
 
-OF_TASK: Mapping[str, Mapping[str, Callable[[Any, Any, str], Figure]]] = {
+OF_TASK: Mapping[Task, Mapping[str, Callable[[Any, Any, str], Figure]]] = {
     "segmentation": {"gallery": maps_gallery},
     "classification": {"confusion": confusion, "gallery": class_answers},
     "object detection": {"gallery": objects_gallery},

@@ -1,7 +1,7 @@
 """One room a method, and the registry through which everything else knows them."""
 
 from subband.methods.base import Fitted, Method, StagedMethod, divided_chains
-from subband.methods.deployable import Deployable
+from subband.methods.deployable import Deployable, Task
 from subband.methods.detector import LEAVE_ONE_OUT, UNCALIBRATED, Calibration, Detector, Predictions, set_calibration
 from subband.methods.loading import adopt, load
 from subband.methods.registry import (
@@ -31,6 +31,7 @@ __all__ = [
     "Predictions",
     "StagedMethod",
     "Step",
+    "Task",
     "TrainedMethod",
     "TrainingParams",
     "TrainingSet",

@@ -6,7 +6,7 @@ import abc
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from PIL.Image import Image
@@ -19,6 +19,9 @@ from subband.data.images import to_picture
 from subband.data.reading import PLAIN, ReadingRule
 from subband.errors import ModelError, ParamsError
 from subband.files import whole_folder, write_atomically
+
+Task = Literal["anomaly detection", "segmentation", "classification", "object detection", "video prediction"]
+"""What a model answers; it chooses the form of answers over HTTP, of figures and of MLflow's columns."""
 
 FORMAT = 1
 TENSORS, DESCRIPTION = "model.safetensors", "model.json"
@@ -41,7 +44,7 @@ class Deployable(nn.Module, abc.ABC):
         frozen: names of the submodules that fitting leaves as they were; they do not count as what it stored.
     """
 
-    task: ClassVar[str]
+    task: ClassVar[Task]
     frozen: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, method: str, params: BaseModel, about: Mapping[str, Any]) -> None:

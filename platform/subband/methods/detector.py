@@ -17,7 +17,7 @@ from torch import Tensor
 
 from subband.data import Preprocess
 from subband.errors import ModelError, ParamsError
-from subband.methods.deployable import DESCRIPTION, Deployable, as_pictures, read_description, write_description
+from subband.methods.deployable import DESCRIPTION, Deployable, Task, as_pictures, read_description, write_description
 from subband.methods.pixel_tail import PIXEL_FPR, PixelTail
 from subband.metrics import threshold_at_fpr
 
@@ -167,7 +167,7 @@ class Detector(Deployable):
     """
 
     frozen: ClassVar[tuple[str, ...]] = ("backbone",)
-    task: ClassVar[str] = "anomaly detection"
+    task: ClassVar[Task] = "anomaly detection"
 
     def __init__(
         self, method: str, params: BaseModel, preprocess: Preprocess, calibration: Calibration, about: Mapping[str, Any]

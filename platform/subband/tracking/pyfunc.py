@@ -19,6 +19,7 @@ from subband.data import FileSource, decode_image
 from subband.data.images import to_picture
 from subband.data.reading import PLAIN, ReadingRule
 from subband.errors import DataError, ModelError, ParamsError
+from subband.methods.deployable import Task
 
 DEFAULT_LOADER = "subband.load"
 
@@ -82,7 +83,7 @@ class PlatformModel:
             ModelError: the input has another form, or an image cannot be read; the message names it.
         """
         images = as_images(model_input, getattr(self.model, "reading", PLAIN))
-        columns = _COLUMNS.get(getattr(self.model, "task", ""), _of_detector)
+        columns = _COLUMNS.get(getattr(self.model, "task", "anomaly detection"), _of_detector)
         return pd.DataFrame(columns(self.model, images, bool((params or {}).get("maps"))))
 
 
@@ -118,7 +119,9 @@ def _of_video_predictor(model: Any, images: list[Any], maps: bool) -> dict[str, 
     return {"frame": list(model.predict([Image.fromarray(np.asarray(image)) for image in images]))}
 
 
-_COLUMNS: Mapping[str, Callable[[Any, list[Any], bool], dict[str, Any]]] = {
+_COLUMNS: Mapping[Task, Callable[[Any, list[Any], bool], dict[str, Any]]] = {
+    "anomaly detection": _of_detector,
+    "segmentation": _of_detector,
     "classification": _of_classifier,
     "object detection": _of_object_detector,
     "video prediction": _of_video_predictor,

@@ -8,13 +8,14 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from subband.errors import ModelError
+from subband.methods import Task
 from subband.serving.request import PredictRequest
 from subband.serving.tasks.classes import classes
 from subband.serving.tasks.defects import defects
 from subband.serving.tasks.objects import objects
 from subband.serving.tasks.video import video
 
-_OF_TASK: Mapping[str, Callable[[PredictRequest], Awaitable[Response | BaseModel]]] = {
+_OF_TASK: Mapping[Task, Callable[[PredictRequest], Awaitable[Response | BaseModel]]] = {
     "anomaly detection": defects,
     "segmentation": defects,
     "classification": classes,

@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class Classifier(Deployable):
         ModelError: the network tells another number of classes apart than there are names.
     """
 
-    task: ClassVar[str] = "classification"
+    task = "classification"
     params: WSFViTParams
 
     def __init__(self, params: WSFViTParams, network: WSFViT, classes: Sequence[str], about: Mapping[str, Any]) -> None:
