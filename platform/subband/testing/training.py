@@ -155,7 +155,7 @@ def check_two_workers(subject: TrainedSubject, folder: Path, tolerance: float) -
     All examples are one batch, so that the first epoch is one update of the starting weights: later ones amplify rounding.
     """
     count = len(subject.training().data.train) // 4 * 4
-    whole = {"batch": count, "epochs": 2, "validate_from": 2, "accumulation": 1}
+    whole: dict[str, Any] = {"batch": count, "epochs": 2, "validate_from": 2, "accumulation": 1}
     alone = subject.training(**whole)
     list(alone.run())
     context = multiprocessing.get_context("spawn")
