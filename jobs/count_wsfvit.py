@@ -4,7 +4,7 @@
 - `python jobs/count_wsfvit.py`
 - `python jobs/count_wsfvit.py --models wsfvit_t_224 wsfvit_b_256 --csv-file counts.csv`
 
-Nothing is computed or downloaded: the networks are built without memory, and one pass of one picture is counted (about 30 s for
+Nothing is computed or downloaded: the networks are built without memory, and one pass of one image is counted (about 30 s for
 all). How each column is obtained stands below the table.
 """
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Evaluation table of one method: categories against the values of one param, for every metric.
 
-The values share their work: with `--ratio 1 0.1 0.01` the backbone and the greedy selection run once. All labelled test pictures
+The values share their work: with `--ratio 1 0.1 0.01` the backbone and the greedy selection run once. All labelled test images
 report and nothing is chosen by them; to choose, run a sweep.
 
 - `python jobs/evaluate.py wepadim --data mvtec:/data/MVTec --sigma 2 4 8`

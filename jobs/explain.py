@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Where classifiers look: Grad-CAM figures, a row a picture, several models side by side.
+"""Where classifiers look: Grad-CAM figures, a row an image, several models side by side.
 
 - the champion on the embedded data: `python jobs/explain.py models:/wsfvit-synthetic-shapes@champion`
 - beside timm's models, on your own folder: `python jobs/explain.py MODEL resnet50 davit_tiny --data images:/data/new`

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Pictures of what detectors see: input, ground truth, further maps (frequency, semantic), anomaly map, overlay.
+"""Images of what detectors see: input, ground truth, further maps (frequency, semantic), anomaly map, overlay.
 
 - `python jobs/figures.py --data mvtec:/data/MVTec --detectors "models:/wepadim-MVTec-{category}@champion"`
-- stretched picture by picture, as published: `python jobs/figures.py --data mvtec:/data/MVTec --scale image --good 0`
+- stretched image by image, as published: `python jobs/figures.py --data mvtec:/data/MVTec --scale image --good 0`
 - seconds, no data: `python jobs/figures.py --smoke`
 """
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make a detector from a published WEDGE-Net or PatchCore bank (.pt) and good pictures of its category.
+"""Make a detector from a published WEDGE-Net or PatchCore bank (.pt) and good images of its category.
 
 - `python jobs/import_bank.py model_data_tile_1pct.pt --data mvtec:/data/MVTec?categories=tile --out detectors/tile`
 
@@ -35,12 +35,12 @@ def import_bank(
 
     Args:
         bank: the .pt file.
-        data: dataset URI with one category, whose good training pictures set the threshold.
+        data: dataset URI with one category, whose good training images set the threshold.
         out: folder to make.
         weights: of the backbone: pretrained, random:SEED or a path.
         encoder_seed: of the frequency encoder, which the file does not hold.
         wavelet: of the guidance map: haar or bior2.2.
-        fpr: share of good pictures that may be called defective.
+        fpr: share of good images that may be called defective.
     """
     dataset = open_dataset(data)
     if len(dataset.categories) != 1:

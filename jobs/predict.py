@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Prediction maps of a trained segmenter, as 8-bit PNG files of the pictures' own sizes, scored where masks are known.
+"""Prediction maps of a trained segmenter, as 8-bit PNG files of the images' own sizes, scored where masks are known.
 
-- test pictures of a dataset: `python jobs/predict.py models:/wpformer-synthetic-surface@champion`
+- test images of a dataset: `python jobs/predict.py models:/wpformer-synthetic-surface@champion`
 - your own folder: `python jobs/predict.py ~/.subband/trainings/NAME/model --data images:/data/new --out maps`
 - published order and contrast: `python jobs/predict.py MODEL --data pairs:/data/COD?preset=cod --order object --stretch on`
 - a published checkpoint: `python jobs/predict.py net.pth --recipe cod --data pairs:/data/COD?preset=cod`

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""How detectors withstand worse pictures: AUROC over Gaussian noise or colour jitter, and a tile of what they see.
+"""How detectors withstand worse images: AUROC over Gaussian noise or colour jitter, and a tile of what they see.
 
 - every method with its defaults: `python jobs/robustness.py noise --data mvtec:/data/MVTec?categories=tile`
 - champions of a sweep: `python jobs/robustness.py colour --data mvtec:/data/MVTec --detectors

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Score gap of two detectors: how far defective pictures score above good ones, as published and on a common footing.
+"""Score gap of two detectors: how far defective images score above good ones, as published and on a common footing.
 
 - WEDGE-Net without and with its semantic stream: `python jobs/score_gap.py --data mvtec:/data/MVTec`
 - any two detectors: `python jobs/score_gap.py --data mvtec:/data/MVTec --detectors wepadim:subbands=LL wepadim`

@@ -2,7 +2,7 @@
 """Train or fit one method: `train.py METHOD [flags]`. Trained methods learn on Ray Train; the others are fitted by it.
 
 - this machine, embedded data: `python jobs/train.py wpformer --recipe small --workers 2`
-- your own pictures and masks: `python jobs/train.py wpformer --data pairs:/data/cracks --weights pretrained`
+- your own images and masks: `python jobs/train.py wpformer --data pairs:/data/cracks --weights pretrained`
 - folders of classes: `python jobs/train.py wsfvit --recipe small --data imagefolder:/data/parts`
 - a cluster: `ray job submit --working-dir . -- python jobs/train.py wpformer --data pairs:/shared/cracks --workers 8`
 - a method without training, fitted on two workers: `python jobs/train.py wepadim --data mvtec:/data/MVTec --workers 2`

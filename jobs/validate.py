@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Top-1, top-5 and loss of a classifier on labelled pictures, under any crop, interpolation, size and precision.
+"""Top-1, top-5 and loss of a classifier on labelled images, under any crop, interpolation, size and precision.
 
 - the champion on the embedded data: `python jobs/validate.py models:/wsfvit-synthetic-shapes@champion`
 - your own folders: `python jobs/validate.py ~/.subband/trainings/NAME/model --data imagefolder:/data/parts --split test`

@@ -18,7 +18,7 @@ CATEGORY = open_dataset("synthetic:?train=6&test=12&size=64&categories=weave").c
 
 
 def scored_maps(truth, seed=0):
-    """Random maps of the picture's size, and their maxima."""
+    """Random maps of the image's size, and their maxima."""
     maps = np.random.default_rng(seed).random((len(truth.samples), 64, 64), np.float32)
     return maps, maps.max(axis=(1, 2))
 
@@ -79,7 +79,7 @@ def test_without_test_pictures_nothing_is_reported():
     values = evaluate(truth, *scored_maps(truth))
     assert values["report"] == {}
     assert set(values["choose"]) == set(METRICS)
-    assert any("no labelled test pictures" in note for note in values["notes"])
+    assert any("no labelled test images" in note for note in values["notes"])
 
 
 def test_other_labels_or_roles_make_another_key():

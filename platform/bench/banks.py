@@ -6,12 +6,12 @@
 Measured on one category, with one store that starts empty:
 
 1. within one (wavelet, semantic, seed) variant: in-trial seconds of 9 points (3 ratios below 1, 3 sigmas) / those of the single
-   configuration with the largest of these ratios, both from pictures (target: at most 1.3), and both from levels that are stored
+   configuration with the largest of these ratios, both from images (target: at most 1.3), and both from levels that are stored
    already, where the backbone's pass hides nothing;
 2. backbone passes of the whole grid, 4 ratios x 3 sigmas x 2 wavelets x semantic on and off x 2 encoder seeds (target: 1; `--full`
    runs it with every vector as the largest bank, minutes on 2 cores; by default it leaves ratio 1 out);
 3. peak resident memory, mapped files included, of fitting and scoring in a fresh process / bytes of the vectors that the variant
-   must hold (target: 1.5), less what the process needs before it has read a picture.
+   must hold (target: 1.5), less what the process needs before it has read an image.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ bench = CategoryBench(dataset.category(dataset.categories[0]), "test", 0, Store(
 bench.evaluate(method, params)
 method.fit(params, bench.runner)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-pictures = len(bench.split.fit) + len(bench.split.query)
-held = pictures * params.grid_side() ** 2 * params.channels() * 4
+images = len(bench.split.fit) + len(bench.split.query)
+held = images * params.grid_side() ** 2 * params.channels() * 4
 print(json.dumps({{"before_gb": before * 1024 / 1e9, "peak_gb": after * 1024 / 1e9, "vectors_gb": held / 1e9}}))
 """
 
@@ -82,7 +82,7 @@ def main() -> int:
     dataset = open_dataset(arguments.data)
     category = dataset.category(dataset.categories[0])
     print(
-        f"{dataset.uri} {category.name}: {len(category.train)} training and {len(category.test)} test pictures, "
+        f"{dataset.uri} {category.name}: {len(category.train)} training and {len(category.test)} test images, "
         f"{arguments.backbone} {arguments.weights}, {arguments.threads} threads"
     )
     base = {"weights": arguments.weights, "backbone": arguments.backbone}
@@ -96,7 +96,7 @@ def main() -> int:
     figures |= json.loads(done.stdout.splitlines()[-1])
     figures["memory_ratio"] = (figures["peak_gb"] - figures["before_gb"]) / figures["vectors_gb"]
     print(
-        f"memory: {figures['peak_gb']:.2f} GB at the peak, {figures['before_gb']:.2f} GB of it before the first picture, "
+        f"memory: {figures['peak_gb']:.2f} GB at the peak, {figures['before_gb']:.2f} GB of it before the first image, "
         f"{figures['vectors_gb']:.2f} GB of vectors; ratio {figures['memory_ratio']:.2f} (target <= {MEMORY_TARGET})"
     )
     if arguments.json:
@@ -108,7 +108,7 @@ def main() -> int:
 
 
 def sharing(category: Category, base: Point, folder: Path) -> dict[str, float]:
-    """Seconds of nine points and of one, from pictures and from stored levels."""
+    """Seconds of nine points and of one, from images and from stored levels."""
     nine = product(ratio=RATIOS, sigma=SIGMAS)
     single = [{"ratio": max(RATIOS), "sigma": SIGMAS[1]}]
     figures: dict[str, float] = {}

@@ -1,7 +1,7 @@
-"""Memory: peak of one WE-PaDiM evaluation on a category of 391 training pictures (the largest of MVTec AD), in a fresh process.
+"""Memory: peak of one WE-PaDiM evaluation on a category of 391 training images (the largest of MVTec AD), in a fresh process.
 
 - `python platform/bench/memory.py`
-- `python platform/bench/memory.py --pictures 391 --test 110 --grid 14`
+- `python platform/bench/memory.py --images 391 --test 110 --grid 14`
 
 The published grid (7 x 7) and the default one (14 x 14) are measured, level 1, all subbands; the target is below 6 GB. Anonymous
 memory is what the process holds itself; resident memory also counts the store's mapped files, which the system may drop.
@@ -53,12 +53,12 @@ print(json.dumps({{"resident_gb": resident, "anonymous_gb": held, "form": found.
 def main() -> int:
     """Measure and print; returns 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=391)
+    parser.add_argument("--images", type=int, default=391)
     parser.add_argument("--test", type=int, default=110)
     parser.add_argument("--grid", type=int, action="append", help="default: 7 and 14")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    uri = f"synthetic:?categories=leather&train={arguments.pictures}&test={arguments.test}"
+    uri = f"synthetic:?categories=leather&train={arguments.images}&test={arguments.test}"
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as store:
         for grid in arguments.grid or (7, 14):
@@ -69,7 +69,7 @@ def main() -> int:
             found = json.loads(done.stdout.splitlines()[-1])
             figures[f"grid{grid}"] = found
             print(
-                f"N = {arguments.pictures}, {grid} x {grid} cells: peak {found['anonymous_gb']:.2f} GB anonymous, "
+                f"N = {arguments.images}, {grid} x {grid} cells: peak {found['anonymous_gb']:.2f} GB anonymous, "
                 f"{found['resident_gb']:.2f} GB resident with mapped files (target < {TARGET_GB:.0f}); {found['form']}"
             )
     if arguments.json:

@@ -178,7 +178,7 @@ def print_times(times: dict[str, dict[str, float]]) -> None:
 def main() -> int:
     """Measure and print; returns 1 if the memory target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=16 * POSITIONS, help="16 pictures (default: %(default)s)")
+    parser.add_argument("--queries", type=int, default=16 * POSITIONS, help="16 images (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=2, help="the fastest of so many counts (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, help="write the result there as well")

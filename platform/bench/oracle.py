@@ -1,6 +1,6 @@
 """WE-PaDiM the straightforward way, every configuration from scratch, in the primal form: what the benches compare with.
 
-Nothing is shared and nothing is clever: pictures are decoded, the backbone is run, the wavelet transform is applied, a D x D
+Nothing is shared and nothing is clever: images are decoded, the backbone is run, the wavelet transform is applied, a D x D
 covariance per grid position is factorised, maps are upsampled and filtered pixel by pixel, and metrics come from scikit-learn and
 a plain AU-PRO.
 """
@@ -32,7 +32,7 @@ class OracleResult:
 
 @torch.inference_mode()
 def evaluate(split: Split, truth: Truth, params: WEPaDiMParams) -> OracleResult:
-    """One configuration from pictures to metrics (test selection)."""
+    """One configuration from images to metrics (test selection)."""
     if params.centred:
         raise ValueError("the oracle knows placement=resized only")
     frame = Preprocess(framing=params.framing, resize=params.resize, image_size=params.image_size)

@@ -64,7 +64,7 @@ def main() -> int:
     name = dataset.categories[0]
     category = dataset.category(name)
     print(
-        f"{dataset.uri} {name}: {len(category.train)} training and {len(category.test)} test pictures, {arguments.threads} threads"
+        f"{dataset.uri} {name}: {len(category.train)} training and {len(category.test)} test images, {arguments.threads} threads"
     )
     base = {"weights": arguments.weights, "placement": "resized"}  # the oracle knows the published placement
     figures: dict[str, Any] = {"data": dataset.uri, "threads": arguments.threads}

@@ -1,6 +1,6 @@
 """The final scorer: the only place where labels and masks meet anomaly maps.
 
-Stages see pictures alone; a `Scorer` adds one last stage behind a method's chain that compares maps with the truth. It gives
+Stages see images alone; a `Scorer` adds one last stage behind a method's chain that compares maps with the truth. It gives
 two sets of metrics: ``choose``, which selection may look at, and ``report``, on the samples that it may not.
 """
 
@@ -117,7 +117,7 @@ class Scorer:
     ) -> dict[str, float]:
         chosen: tuple[int, ...] = getattr(self.truth, role)
         if not chosen:
-            notes.append(f"{role}: there are no labelled test pictures for it")
+            notes.append(f"{role}: there are no labelled test images for it")
             return {}
         index = np.asarray(chosen, dtype=np.int64)
         metrics: dict[str, float] = {}
@@ -160,7 +160,7 @@ def fit_split(category: Category, query: Sequence[Sample]) -> Split:
 
 
 def split_runner(split: Split, store: Store | None) -> Runner:
-    """A runner for one split, keyed by its pictures and by how many of them are learnt from: equal splits share their stages."""
+    """A runner for one split, keyed by its images and by how many of them are learnt from: equal splits share their stages."""
     pictures = fingerprint_images((*split.fit, *split.query))
     return Runner(split, f"{pictures}:{len(split.fit)}", store)
 

@@ -20,7 +20,7 @@ def made_classifier(classes: tuple[str, ...] = CLASSES, **values: Any) -> Any:
     )
     network = method.model(params)
     with torch.no_grad():
-        network.head.fc.weight.mul_(50)  # random weights hardly tell pictures apart
+        network.head.fc.weight.mul_(50)  # random weights hardly tell images apart
     return method.finish(params, network, {"classes": list(classes)})
 
 

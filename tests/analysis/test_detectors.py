@@ -25,7 +25,7 @@ def obtained(weave, source):
 def saved(obtained, tmp_path):
     detector = obtained.detector
     before = detector.about
-    detector.about = {"category": "weave", "training_fingerprint": "of other pictures"}
+    detector.about = {"category": "weave", "training_fingerprint": "of other images"}
     yield detector.save(tmp_path / "champions" / "weave")
     detector.about = before
 
@@ -88,7 +88,7 @@ def test_a_saved_detector_gives_its_own_scores(obtained, saved, weave, source):
         found = obtain(spec, weave, source)
         images = load_images([sample.image for sample in weave.test], found.detector.preprocess)
         np.testing.assert_allclose(found.detector.score(images)[1], obtained.detector.score(images)[1], rtol=1e-5)
-        assert "fitted to other training pictures" in found.notes[0]
+        assert "fitted to other training images" in found.notes[0]
 
 
 def test_a_detector_of_another_category_is_refused(saved, source):

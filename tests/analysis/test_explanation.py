@@ -85,7 +85,7 @@ def test_models_stand_side_by_side_with_maps_and_answers(model: str, tmp_path: P
         analysis.publish({})
     with (tmp_path / "results" / "answers.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["picture"] for row in rows[::2]] == ["test/disc/000", "test/disc/003", "test/square/007"]
+    assert [row["image"] for row in rows[::2]] == ["test/disc/000", "test/disc/003", "test/square/007"]
     assert {row["class"] for row in rows} <= set(CLASSES)
     assert {row["answer"] for row in rows[::2]} <= set(CLASSES)
     assert [row["model"] for row in rows[:2]] == [Path(model).parent.name, "resnet10t"]
@@ -133,7 +133,7 @@ def test_what_cannot_be_explained(model: str, tmp_path: Path, monkeypatch: pytes
 
 
 def test_figures_whose_parts_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match="at least one picture and one model"):
+    with pytest.raises(DataError, match="at least one image and one model"):
         cam_rows([], [], ["a"], [])
-    with pytest.raises(DataError, match="1 pictures and 1 models need as many names and maps"):
+    with pytest.raises(DataError, match="1 images and 1 models need as many names and maps"):
         cam_rows([np.zeros((4, 4, 3), np.uint8)], ["x"], ["a"], [[]])

@@ -44,7 +44,7 @@ def test_noise_is_the_published_one(golden, picture):
 
 
 def test_the_reference_stream_starts_as_the_published_one(golden):
-    """The first level that draws, on one picture: the stream has not gone on yet."""
+    """The first level that draws, on one image: the stream has not gone on yet."""
     images = torch.full((1, 3, 24, 32), 128, dtype=torch.uint8)
     (got,) = Noise("reference", 42).batches(images, ["a"], 10.0, 4)
     noise = torch.randn((1, 3, 24, 32), generator=torch.Generator().manual_seed(42))

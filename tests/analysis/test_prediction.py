@@ -34,7 +34,7 @@ def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> str:
-    """Test pictures of three sizes with masks."""
+    """Test images of three sizes with masks."""
     rng = np.random.default_rng(0)
     for index, (width, height) in enumerate(SIZES):
         for folder in ("images", "gt"):
@@ -75,9 +75,9 @@ def test_maps_are_the_segmenters_and_their_scores_those_of_the_files(
         # Batches of other sizes may round a probability at the edge of two levels differently.
         assert np.abs(found - map_HW).max() <= 1
     again = predicted(tmp_path / "again", maps=out, data=pairs)
-    for table in ("pictures.csv", "metrics.csv"):
+    for table in ("images.csv", "metrics.csv"):
         assert rows(again / table) == rows(out / table)
-    assert [row["picture"] for row in rows(out / "pictures.csv")] == ["test/0", "test/1", "test/2"]
+    assert [row["image"] for row in rows(out / "images.csv")] == ["test/0", "test/1", "test/2"]
     assert not (again / "cracks").exists()
 
 
@@ -98,10 +98,10 @@ def test_maps_made_elsewhere_are_read_as_masks_are(tmp_path: Path, pairs: str) -
     shallow = predicted(tmp_path / "shallow", maps=maps, data=pairs)
     for index, level in enumerate(levels):
         Image.fromarray(level.astype(np.uint16) * 257).save(maps / f"{index}.png")
-    assert rows(predicted(tmp_path / "deep", maps=maps, data=pairs) / "pictures.csv") == rows(shallow / "pictures.csv")
+    assert rows(predicted(tmp_path / "deep", maps=maps, data=pairs) / "images.csv") == rows(shallow / "images.csv")
     for file in maps.iterdir():
-        file.write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"0\.png is not a picture"):
+        file.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"0\.png is not an image"):
         predicted(tmp_path / "damaged", maps=maps, data=pairs)
     Image.new("L", (9, 9)).save(maps / "0.png")
     with pytest.raises(DataError, match=r"map of test/0 has 9 x 9 pixels, its mask 70 x 50"):
@@ -120,7 +120,7 @@ def test_a_folder_of_pictures_whose_sub_folder_has_its_name(tmp_path: Path, segm
     assert Image.open(out / "new" / "a.png").size == (40, 30)
     assert Image.open(out / "new" / "new" / "a.png").size == (50, 60)
     assert rows(out / "metrics.csv") == []
-    assert not (out / "pictures.csv").exists()
+    assert not (out / "images.csv").exists()
 
 
 def test_maps_that_would_overwrite_each_other_are_refused(tmp_path: Path, segmenter: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_published_checkpoint_predicts(tmp_path: Path, segmenter: Path, pairs:
     # The file does not tell the side of the square; by the recipe "smoke" it is the saved one's 64 pixels.
     adopted = predicted(tmp_path / "adopted", model=str(file), recipe="smoke", data=pairs)
     saved = predicted(tmp_path / "saved", model=str(segmenter), data=pairs)
-    assert rows(adopted / "pictures.csv") == rows(saved / "pictures.csv")
+    assert rows(adopted / "images.csv") == rows(saved / "images.csv")
     with pytest.raises(ParamsError, match=r"'smok' is not a recipe.*smoke"):
         predicted(tmp_path / "x", model=str(file), recipe="smok", data=pairs)
     with pytest.raises(ParamsError, match="is for a published file"):

@@ -60,7 +60,7 @@ def task(source, scale="category"):
 
 
 def seen(source, monkeypatch, scale="category"):
-    """What is handed to the figure, picture by picture."""
+    """What is handed to the figure, image by image."""
     calls = []
 
     def watched(seen, ranges, title):

@@ -1,4 +1,4 @@
-"""Robustness curves in this process: level 0 is the evaluation, every detector sees the same pictures."""
+"""Robustness curves in this process: level 0 is the evaluation, every detector sees the same images."""
 
 import csv
 
@@ -114,7 +114,7 @@ def test_without_test_pictures_there_is_nothing_to_analyse(tmp_path, store_folde
     mine = Source(f"mvtec:{tmp_path}", store_folder)
     (spec,) = parse_detectors([f"{SMALL},weights=random:0"], TINY)
     broken = CurveTask(spec, "plate", mine, "noise", (0.0,), (), "common", 42, 4)
-    with pytest.raises(DataError, match="category plate has no test pictures"):
+    with pytest.raises(DataError, match="category plate has no test images"):
         next(curve(broken))
 
 

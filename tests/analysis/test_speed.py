@@ -92,7 +92,7 @@ def test_a_gpu_that_is_not_there_is_refused(source, monkeypatch):
 
 def test_batch_1_is_always_measured_and_bad_batches_are_refused():
     assert SpeedSettings(batches=(8, 4, 8)).batches == (1, 4, 8)
-    with pytest.raises(ValueError, match="1 picture or more"):
+    with pytest.raises(ValueError, match="1 image or more"):
         SpeedSettings(batches=(0,))
 
 

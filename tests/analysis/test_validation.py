@@ -1,4 +1,4 @@
-"""Validation in this process: the same figures as one picture at a time, and every option does what it says."""
+"""Validation in this process: the same figures as one image at a time, and every option does what it says."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_figures_are_those_of_the_model_picture_by_picture(model: Path, tmp_path
     test, classifier = open_dataset(DATA).split("test"), load(model)
     guesses = [classifier.predict([test.image(i).open()], top=1)[0][0] for i in range(8)]
     assert found["top1"] == pytest.approx(np.mean([g.number == test.labels[i] for i, g in enumerate(guesses)]))
-    assert (found["pictures"], found["classes"], found["crop_pct"]) == (8, 3, 0.875)
+    assert (found["images"], found["classes"], found["crop_pct"]) == (8, 3, 0.875)
     assert found["parameters"] == sum(each.numel() for each in classifier.parameters())
-    pictures = rows(folder / "pictures.csv")
+    pictures = rows(folder / "images.csv")
     assert [row["answer"] for row in pictures] == [guess.label for guess in guesses]
     assert [float(row["probability"]) for row in pictures] == pytest.approx([g.probability for g in guesses], abs=1e-4)
-    assert pictures[1]["picture"] == "test/square/001"
-    assert sum(int(row["pictures"]) for row in rows(folder / "classes.csv")) == 8
+    assert pictures[1]["image"] == "test/square/001"
+    assert sum(int(row["images"]) for row in rows(folder / "classes.csv")) == 8
     assert (folder / "confusion.png").stat().st_size > 5000
     assert rows(folder / "results.csv")[0]["top1"] == f"{found['top1']:.4f}"
 
@@ -63,20 +63,20 @@ def test_crop_size_and_split_are_what_was_asked_for(model: Path, tmp_path: Path)
     levels = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
     found, folder, _ = validated(tmp_path / "results", model=model, split="validation", **options, **levels)
     assert {name: found[name] for name in options} == options
-    assert found["pictures"] == 4
+    assert found["images"] == 4
     framing = Framing(64, 1.0, "squash", "bilinear", **levels)
     classifier, pictures = load(model), open_dataset(DATA).split("validation")
     images = torch.stack([framing.transform()(pictures.image(i).open()) for i in range(4)])
     with torch.inference_mode():
         expected = classifier(images).argmax(dim=1)
-    assert [row["answer"] for row in rows(folder / "pictures.csv")] == [CLASSES[i] for i in expected]
+    assert [row["answer"] for row in rows(folder / "images.csv")] == [CLASSES[i] for i in expected]
 
 
 def test_only_some_classes_are_compared(model: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("triangle\ndisc\n")
     found, folder, _ = validated(tmp_path / "results", model=model, classes=str(tmp_path / "names.txt"))
-    assert (found["pictures"], found["classes"]) == (5, 2)
-    assert {row["answer"] for row in rows(folder / "pictures.csv")} <= {"triangle", "disc"}
+    assert (found["images"], found["classes"]) == (5, 2)
+    assert {row["answer"] for row in rows(folder / "images.csv")} <= {"triangle", "disc"}
     assert [row["class"] for row in rows(folder / "classes.csv")] == ["triangle", "disc"]
 
 
@@ -84,7 +84,7 @@ def test_data_of_fewer_classes_may_be_answered_with_any_of_the_models(tmp_path: 
     larger = saved_classifier(tmp_path, classes=("zebra", "square", "disc", "triangle"))
     found, folder, _ = validated(tmp_path / "results", model=larger)
     assert found["classes"] == 4
-    assert {row["class"] for row in rows(folder / "pictures.csv")} == set(CLASSES)
+    assert {row["class"] for row in rows(folder / "images.csv")} == set(CLASSES)
 
 
 def test_real_labels_are_counted_too(model: Path, tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ def test_real_labels_are_counted_too(model: Path, tmp_path: Path) -> None:
     (tmp_path / "real.json").write_text(json.dumps(anything))
     found, _, notes = validated(tmp_path / "one", model=model, real=tmp_path / "real.json")
     assert found["real_top1"] == 1.0
-    assert "ReaL labels: 7 of 8 pictures have any, and only these count" in notes
+    assert "ReaL labels: 7 of 8 images have any, and only these count" in notes
     (tmp_path / "same.json").write_text(json.dumps({f"{index:03d}": [label] for index, label in enumerate(truth)}))
     found, _, _ = validated(tmp_path / "two", model=model, real=tmp_path / "same.json")
     assert found["real_top1"] == found["top1"]
     (tmp_path / "list.json").write_text(json.dumps([[0]] * 8))
-    with pytest.raises(DataError, match=r"have none for 000 \(8 of 8 pictures\)"):
+    with pytest.raises(DataError, match=r"have none for 000 \(8 of 8 images\)"):
         validated(tmp_path / "three", model=model, real=tmp_path / "list.json")
     (tmp_path / "number.json").write_text('{"000.png": 3}')
     with pytest.raises(DataError, match=r"give 000.png 3; each entry is a list"):
@@ -108,7 +108,7 @@ def test_real_labels_are_counted_too(model: Path, tmp_path: Path) -> None:
 
 
 def test_real_labels_of_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     for name in CLASSES:
         for split in ("train", "test"):
             (root / split / name).mkdir(parents=True)
@@ -120,9 +120,7 @@ def test_real_labels_of_files_of_one_name_are_told_apart_by_their_folders(tmp_pa
     found, _, _ = validated(tmp_path / "one", model=model, data=data, real=tmp_path / "real.json")
     assert found["real_top1"] == found["top1"] == pytest.approx(1 / 3)
     (tmp_path / "real.json").write_text(json.dumps({"a.png": [0]}))
-    with pytest.raises(
-        DataError, match="a names 3 pictures and 1 entries; give every picture an entry by its whole name"
-    ):
+    with pytest.raises(DataError, match="a names 3 images and 1 entries; give every image an entry by its whole name"):
         validated(tmp_path / "two", model=model, data=data, real=tmp_path / "real.json")
 
 
@@ -140,7 +138,7 @@ def test_classes_named_by_numbers_are_matched_by_name_and_unnamed_ones_stand_in_
             [Image.new("RGB", (32, 32), (20 * position, 0, 0)) for position in range(len(order))], top=1
         )
         expected = {name: order[guess[0].number] for name, guess in zip(order, answers, strict=True)}
-        assert {row["class"]: row["answer"] for row in rows(folder / "pictures.csv")} == expected
+        assert {row["class"]: row["answer"] for row in rows(folder / "images.csv")} == expected
         unnamed = [note for note in notes if "the model's classes have no names" in note]
         assert bool(unnamed) == (names != numbers)
         if unnamed:
@@ -154,7 +152,7 @@ def test_what_chose_the_model_and_pictures_that_it_learnt_from_are_told(tmp_path
     _, _, notes = validated(tmp_path / "one", model=model)
     assert "of the model: the test split chose the checkpoint, as published: its figures are optimistic" in notes
     _, _, notes = validated(tmp_path / "two", model=model, split="train")
-    assert any("these are training pictures" in note for note in notes)
+    assert any("these are training images" in note for note in notes)
 
 
 def test_logits_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
@@ -168,7 +166,7 @@ def test_logits_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
 def test_real_accuracy_by_hand() -> None:
     logits = torch.tensor([[1.0, 2.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     assert real_accuracy(logits, [[1, 2], [1], []]) == (0.5, 2)
-    with pytest.raises(DataError, match="no picture has a ReaL label"):
+    with pytest.raises(DataError, match="no image has a ReaL label"):
         real_accuracy(logits, [[], [], []])
 
 
@@ -195,8 +193,8 @@ def test_batches_that_are_too_large_are_reduced_and_nothing_is_done_twice() -> N
     assert torch.equal(found, whole)
     assert batch == max(narrow.batches) == 2
     assert sum(narrow.batches) == 8
-    assert notes[0].startswith("the memory was too small for batches of 8 pictures: they were reduced to ")
-    with pytest.raises(ModelError, match="too small for one picture"):
+    assert notes[0].startswith("the memory was too small for batches of 8 images: they were reduced to ")
+    with pytest.raises(ModelError, match="too small for one image"):
         all_logits(Narrow(0), examples, 2)
 
     class Broken(torch.nn.Module):
@@ -226,7 +224,7 @@ def test_what_cannot_be_validated(model: Path, tmp_path: Path) -> None:
             ModelError,
             "tells 3 classes apart and synthetic-shapes:.* has 5: 'star' is not a class of the mo",
         ),
-        ({"data": "synthetic:"}, DataError, "not pictures with class labels"),
+        ({"data": "synthetic:"}, DataError, "not images with class labels"),
         ({"split": "tset"}, DataError, "'tset' is not a split of this data; did you mean 'test'"),
         ({"classes": "disc,squar"}, ParamsError, "classes: 'squar' is not a class of .* did you mean 'square'"),
         ({"classes": str(tmp_path / "names.bin")}, ParamsError, "names.bin cannot be read as text with a name a line"),
@@ -254,7 +252,7 @@ def test_a_published_file_is_read_with_the_channel_heads_that_were_asked_for(tmp
     )
     test = open_dataset(DATA).split("test")
     guesses = classifier.predict([test.image(i).open() for i in range(8)], top=1)
-    pictures = rows(folder / "pictures.csv")
+    pictures = rows(folder / "images.csv")
     assert [row["answer"] for row in pictures] == [guess[0].label for guess in guesses]
     assert [float(row["probability"]) for row in pictures] == pytest.approx(
         [guess[0].probability for guess in guesses], abs=1e-4

@@ -19,7 +19,7 @@ def own_digest_cache(tmp_path_factory, monkeypatch):
 
 
 def write_picture(path: Path, size=(24, 16), seed=0) -> Path:
-    """An RGB picture of noise, width x height."""
+    """An RGB image of noise, width x height."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(noise).save(path)
@@ -75,7 +75,7 @@ def settle(*paths: Path) -> None:
 
 
 def build_pairs(images: Path, masks: Path, count=3, first=0, size=(24, 16), suffix=".jpg") -> None:
-    """Pictures and their masks, 000 and so on, in two folders."""
+    """Images and their masks, 000 and so on, in two folders."""
     for index in range(first, first + count):
         write_picture(images / f"{index:03d}{suffix}", size, seed=index)
         write_mask(masks / f"{index:03d}.png", size)

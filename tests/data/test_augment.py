@@ -1,4 +1,4 @@
-"""Augmentations: picture and mask move together, by the published amounts, on any size."""
+"""Augmentations: image and mask move together, by the published amounts, on any size."""
 
 import math
 from collections import Counter
@@ -23,7 +23,7 @@ def smooth_picture(width, height, seed=0):
 
 
 def grey_pair(width, height, seed=0):
-    """A picture that equals its mask in every channel."""
+    """An image that equals its mask in every channel."""
     mask = smooth_picture(width, height, seed)
     return Image.merge("RGB", [mask] * 3), mask
 
@@ -46,7 +46,7 @@ def test_any_size_survives_and_both_stay_equally_large(name, seed, width, height
 
 @pytest.mark.parametrize("name", ["none", "flip-rotate-turn", "flip-rotate", "crop"])
 def test_picture_and_mask_move_together(name):
-    """A picture that equals its mask does so afterwards, but for the interpolation (bilinear beside nearest)."""
+    """An image that equals its mask does so afterwards, but for the interpolation (bilinear beside nearest)."""
     for seed in range(40):
         image, mask = augment(*grey_pair(70, 50, seed), name, np.random.default_rng(seed))
         difference = np.abs(np.asarray(image)[..., 0].astype(int) - np.asarray(mask))
@@ -55,7 +55,7 @@ def test_picture_and_mask_move_together(name):
 
 
 def test_the_jitter_leaves_mask_and_geometry_to_the_crop():
-    """The same draws come before it, so that the masks are the same; the picture's colours differ."""
+    """The same draws come before it, so that the masks are the same; the image's colours differ."""
     changed = 0
     for seed in range(20):
         pair = grey_pair(80, 70, seed)
@@ -78,7 +78,7 @@ def test_the_generator_decides_everything(name, seed):
 
 
 def test_turns_are_exact_and_as_frequent_as_published():
-    """Half the pictures are turned, by any multiple, so 1/8 by each of 90, 180 and 270 degrees; seen where nothing was rotated."""
+    """Half the images are turned, by any multiple, so 1/8 by each of 90, 180 and 270 degrees; seen where nothing was rotated."""
     pair = grey_pair(41, 41)
     original = np.asarray(pair[1])
     forms = {
@@ -98,7 +98,7 @@ def test_turns_are_exact_and_as_frequent_as_published():
 
 
 def test_a_rotation_reflects_at_the_border_without_repeating_it():
-    """Compared with a slow rotation that reads the reflected picture pixel by pixel."""
+    """Compared with a slow rotation that reads the reflected image pixel by pixel."""
     image, mask = grey_pair(31, 23, 4)
     rotated = 0
     for seed in range(12):

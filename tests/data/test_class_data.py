@@ -1,4 +1,4 @@
-"""Pictures with class labels in folders and through timm: what is read, in which order, and what is refused."""
+"""Images with class labels in folders and through timm: what is read, in which order, and what is refused."""
 
 import pickle
 import shutil
@@ -13,7 +13,7 @@ from tests.data.conftest import write_picture
 
 
 def build_classes(root, counts, splits=("train", "val")):
-    """Pictures of noise; `counts` are those of each class."""
+    """Images of noise; `counts` are those of each class."""
     for number, split in enumerate(splits):
         for each, (name, count) in enumerate(counts.items()):
             for index in range(count):
@@ -23,15 +23,15 @@ def build_classes(root, counts, splits=("train", "val")):
 
 @pytest.fixture
 def root(tmp_path):
-    return build_classes(tmp_path / "pictures", {"nut": 3, "bolt": 2})
+    return build_classes(tmp_path / "images", {"nut": 3, "bolt": 2})
 
 
 def test_folders_are_classes_and_labels_follow_their_names(root):
     write_picture(root / "train" / "nut" / "inner" / "90.JPEG", seed=9)
-    (root / "train" / "nut" / "notes.txt").write_text("no picture")
+    (root / "train" / "nut" / "notes.txt").write_text("no image")
     data = open_dataset(f"imagefolder:{root}")
     assert data.classes == ("bolt", "nut")
-    assert (data.name, data.uri) == ("imagefolder-pictures", f"imagefolder:{root}")
+    assert (data.name, data.uri) == ("imagefolder-images", f"imagefolder:{root}")
     train = data.split("train")
     assert train.labels.tolist() == [0, 0, 1, 1, 1, 1]
     assert [train.name(i) for i in (0, 5)] == ["train/bolt/00.png", "train/nut/inner/90.JPEG"]
@@ -52,7 +52,7 @@ def test_a_class_with_a_link_to_its_own_parent_is_read_once(root):
 def test_splits_may_have_other_names_and_the_uri_opens_the_same_again(root, monkeypatch):
     (root / "val").rename(root / "held out")
     monkeypatch.chdir(root.parent)
-    data = open_dataset("imagefolder:pictures?test=held out")
+    data = open_dataset("imagefolder:images?test=held out")
     assert list(data.splits) == ["train", "test"]
     again = open_dataset(data.uri)
     assert again.uri == data.uri == f"imagefolder:{root}?test=held out"
@@ -76,7 +76,7 @@ def test_only_a_validation_split_is_enough_to_look_at(tmp_path):
 def test_a_class_without_pictures_in_a_later_split_is_no_error_but_an_empty_folder_is(root):
     for file in (root / "val" / "nut").iterdir():
         file.unlink()
-    with pytest.raises(DataError, match=r"val/nut holds no picture \(.bmp, .jpeg"):
+    with pytest.raises(DataError, match=r"val/nut holds no image \(.bmp, .jpeg"):
         open_dataset(f"imagefolder:{root}")
     (root / "val" / "nut").rmdir()
     assert set(open_dataset(f"imagefolder:{root}").split("validation").labels.tolist()) == {0}
@@ -86,7 +86,7 @@ def test_a_class_without_pictures_in_a_later_split_is_no_error_but_an_empty_fold
     ("build", "message"),
     [
         (lambda root: (root / "val" / "nutt").mkdir(), "'nutt' is not a class of .*train; did you mean 'nut'"),
-        (lambda root: (root / "train" / "cap").mkdir(), "class folder .*train/cap holds no picture"),
+        (lambda root: (root / "train" / "cap").mkdir(), "class folder .*train/cap holds no image"),
         (lambda root: (root / "validation").mkdir(), r"has both val and validation; say which with \?validation=NAME"),
     ],
 )
@@ -111,18 +111,18 @@ def test_other_bad_uris(root, tmp_path):
 
 
 def test_a_file_that_is_no_picture_is_named(root):
-    (root / "train" / "nut" / "00.png").write_bytes(b"not a picture")
+    (root / "train" / "nut" / "00.png").write_bytes(b"not an image")
     train = open_dataset(f"imagefolder:{root}").split("train")
-    with pytest.raises(DataError, match=r"train/nut/00.png is not a picture that can be read"):
+    with pytest.raises(DataError, match=r"train/nut/00.png is not an image that can be read"):
         train.image(2).size()
 
 
 def test_only_classification_data_pass_for_it(root):
     data = open_dataset(f"imagefolder:{root}")
     assert class_data(data) is data
-    with pytest.raises(DataError, match="holds samples of inspected products or surfaces, not pictures with class lab"):
+    with pytest.raises(DataError, match="holds samples of inspected products or surfaces, not images with class lab"):
         class_data(open_dataset("synthetic:"))
-    with pytest.raises(DataError, match="holds pictures with class labels, not samples of inspected products"):
+    with pytest.raises(DataError, match="holds images with class labels, not samples of inspected products"):
         data.category("all")
 
 
@@ -165,7 +165,7 @@ def test_splits_of_timms_must_have_the_same_classes(root):
         ("timm:torch/cifar11?root={empty}", "Unknown torchvision dataset cifar11"),
         ("timm:folder?root={empty}/no", "timm cannot open its split 'train'"),
         ("timm:folder?rot={empty}", "'rot' is not an option; did you mean 'root'"),
-        ("timm:folder?root={root}/train", "train and validation are the same 5 pictures; .* leave one out with valida"),
+        ("timm:folder?root={root}/train", "train and validation are the same 5 images; .* leave one out with valida"),
     ],
 )
 def test_what_timm_cannot_open_is_told(root, tmp_path, uri, message):

@@ -156,16 +156,12 @@ def test_what_is_held_out_is_disjoint_stratified_and_seeded(count, share, seed):
 
 def test_data_that_cannot_be_divided(tmp_path):
     only_test = open_dataset(f"imagefolder:{build_classes(tmp_path / 'a', {'x': 1, 'y': 1}, ['val'])}")
-    with pytest.raises(
-        DataError, match="has no training pictures; for imagefolder:PATH they lie in PATH/train/<class>"
-    ):
+    with pytest.raises(DataError, match="has no training images; for imagefolder:PATH they lie in PATH/train/<class>"):
         class_split(only_test, "holdout", 0.1, 0)
     only_train = open_dataset(f"imagefolder:{build_classes(tmp_path / 'b', {'x': 1, 'y': 1}, ['train'])}")
-    with pytest.raises(DataError, match="one training picture a class: none can be held out"):
+    with pytest.raises(DataError, match="one training image a class: none can be held out"):
         class_split(only_train, "holdout", 0.5, 0)
-    with pytest.raises(
-        DataError, match="only training pictures, none to choose the checkpoint by; use validation=hold"
-    ):
+    with pytest.raises(DataError, match="only training images, none to choose the checkpoint by; use validation=hold"):
         class_split(only_train, "test", 0.5, 0)
     with pytest.raises(ParamsError, match="a validation share of 1"):
         class_split(only_train, "holdout", 1.0, 0)
@@ -177,8 +173,8 @@ def test_every_picture_is_looked_at_before_a_training(tmp_path):
     parts = [data.split("train"), data.split("validation")]
     check_pictures([*parts, parts[0]], lambda done, total: seen.append((done, total)))
     assert seen[-1] == (8, 8)
-    (tmp_path / "val" / "b" / "01.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"val/b/01.png is not a picture"):
+    (tmp_path / "val" / "b" / "01.png").write_text("no image")
+    with pytest.raises(DataError, match=r"val/b/01.png is not an image"):
         check_pictures(parts)
 
 

@@ -59,8 +59,8 @@ def test_sound_files_have_no_notes(parts):
             "shares of the image's size",
         ),
         (lambda x, y, w, h: (x, y, x + w, y + h), r"corners \[x0, y0, x1, y1\]"),
-        (lambda x, y, w, h: (x + w / 2, y + h / 2, w, h), "outside its picture|centres with width"),
-        (lambda x, y, w, h: (y, x, h, w), r"outside its picture|\[y, x, height, width\]"),
+        (lambda x, y, w, h: (x + w / 2, y + h / 2, w, h), "outside its image|centres with width"),
+        (lambda x, y, w, h: (y, x, h, w), r"outside its image|\[y, x, height, width\]"),
     ],
     ids=["shares", "shares of YOLO", "corners", "centres", "transposed"],
 )

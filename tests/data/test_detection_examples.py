@@ -1,4 +1,4 @@
-"""Examples of object detection: augmentation keeps picture, boxes and masks together."""
+"""Examples of object detection: augmentation keeps image, boxes and masks together."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def scenes(draw: Any) -> Framed:
 
 
 def assert_together(scene: Framed, slack: float) -> None:
-    """Masks lie in their boxes, and where one that is no sliver is, most of the picture has its object's colour."""
+    """Masks lie in their boxes, and where one that is no sliver is, most of the image has its object's colour."""
     pixels = np.asarray(scene.image).astype(int)
     height, width = pixels.shape[:2]
     assert scene.masks.shape == (len(scene.labels), height, width)
@@ -139,12 +139,12 @@ def test_the_shorter_side_is_set_unless_the_longer_one_would_be_too_long(
 
 @pytest.mark.parametrize("values", [((), 100), ((64,), 32), ((0,), 32), ((32,), 64, (), (9, 8))])
 def test_sizes_that_contradict_each_other_are_refused(values: Any) -> None:
-    with pytest.raises(ParamsError, match="picture sizes"):
+    with pytest.raises(ParamsError, match="image sizes"):
         Sizes(*values)
 
 
 class Still:
-    """A picture in memory."""
+    """An image in memory."""
 
     def __init__(self, image: Image.Image) -> None:
         self.picture = image
@@ -157,7 +157,7 @@ class Still:
 
 
 class Made:
-    """An annotated picture from arrays."""
+    """An annotated image from arrays."""
 
     def __init__(self, scene: Framed, crowd: list[bool], size: tuple[int, int] | None = None) -> None:
         self.scene, self.crowd = scene, crowd

@@ -84,7 +84,7 @@ def test_cmyk_becomes_rgb():
 
 
 def test_only_the_listed_formats_are_tried():
-    with pytest.raises(DataError, match="not a picture"):
+    with pytest.raises(DataError, match="not an image"):
         decode_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "upload")
 
 
@@ -92,7 +92,7 @@ def test_only_the_listed_formats_are_tried():
     ("data", "message"),
     [
         (b"", "upload is empty"),
-        (b"hello, I am a text file", "upload is not a picture"),
+        (b"hello, I am a text file", "upload is not an image"),
         (encoded(Image.effect_noise((64, 64), 50))[:900], "upload is damaged or truncated"),
         (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:700], "upload is damaged or truncated"),
     ],
@@ -144,8 +144,8 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(DataError, match="is a folder"):
         FileSource(tmp_path).open()
     text = tmp_path / "notes.png"
-    text.write_text("not a picture")
-    with pytest.raises(DataError, match=r"notes\.png is not a picture"):
+    text.write_text("not an image")
+    with pytest.raises(DataError, match=r"notes\.png is not an image"):
         FileSource(text).size()
 
 
@@ -193,4 +193,4 @@ def test_a_sequence_is_limited_as_a_whole():
 def test_a_picture_is_a_sequence_of_one_frame():
     file = io.BytesIO()
     Image.new("L", (4, 4), 7).save(file, "PNG")
-    assert [frame.getpixel((0, 0)) for frame in decode_frames(file.getvalue(), "picture")] == [(7, 7, 7)]
+    assert [frame.getpixel((0, 0)) for frame in decode_frames(file.getvalue(), "image")] == [(7, 7, 7)]

@@ -120,7 +120,7 @@ def test_levels_and_damage_are_found(pairs, tmp_path):
     check_pairs(pairs(), rule="nonzero")
     check_pairs(pairs(masks="threshold"))
     (tmp_path / "gt" / "005.png").write_bytes((tmp_path / "gt" / "001.png").read_bytes()[:60])
-    with pytest.raises(DataError, match=r"005\.png is damaged or truncated|005\.png is not a picture"):
+    with pytest.raises(DataError, match=r"005\.png is damaged or truncated|005\.png is not an image"):
         check_pairs(pairs(masks="nonzero"))
 
 
@@ -139,10 +139,10 @@ def test_training_masks_without_any_foreground_are_refused(pairs, tmp_path):
     first, *others = sorted((tmp_path / "gt").iterdir())
     for path in others:
         write_mask(path, value=0)
-    check_pairs(pairs())  # good pictures among them are welcome
+    check_pairs(pairs())  # good images among them are welcome
     write_mask(first, value=0)
     test = [replace(sample, split="test") for sample in pairs()]
-    check_pairs(test)  # pictures that are only measured may all be good
+    check_pairs(test)  # images that are only measured may all be good
     with pytest.raises(DataError, match=r"none of the 6 training masks has any foreground \(train/000"):
         check_pairs(pairs())
     build_pairs(tmp_path / "more" / "images", tmp_path / "more" / "gt", 1)

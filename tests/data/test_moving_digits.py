@@ -204,10 +204,10 @@ def test_a_truncated_published_file_is_refused(mnist):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (idx()[:-5], r"says that it holds 30 pictures, 23520 bytes, but has 23515"),
+        (idx()[:-5], r"says that it holds 30 images, 23520 bytes, but has 23515"),
         (idx() + b"x", "but has 23521"),
         (gzip.compress(idx())[:-20], "damaged or cannot be read"),
-        (b"", "no idx file of pictures"),
+        (b"", "no idx file of images"),
         (b"\x00\x00\x08\x01" + idx()[4:], "begins with 00 00 08 01 instead of 00 00 08 03"),
         (idx(side=32), "32 x 32 pixels; digits here are 28 x 28"),
         (idx(count=9), "9 training and 12 test digits are too few: at least 10"),

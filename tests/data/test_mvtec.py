@@ -87,7 +87,7 @@ def test_empty_category_and_no_good_pictures(mvtec_root):
     with pytest.raises(DataError, match=r"category bottle: .*train/good does not exist"):
         bottle(mvtec_root)
     (mvtec_root / "bottle" / "train" / "good").mkdir()
-    with pytest.raises(DataError, match=r"category bottle: .*train/good holds no pictures"):
+    with pytest.raises(DataError, match=r"category bottle: .*train/good holds no images"):
         bottle(mvtec_root)
     shutil.rmtree(mvtec_root / "bottle" / "train")
     with pytest.raises(DataError, match=r"category bottle: .*train/good does not exist"):
@@ -96,7 +96,7 @@ def test_empty_category_and_no_good_pictures(mvtec_root):
 
 def test_defective_training_pictures_are_refused(mvtec_root):
     write_picture(mvtec_root / "bottle" / "train" / "cut" / "000.png")
-    with pytest.raises(DataError, match=r"train/cut holds pictures, but only good pictures are learnt from"):
+    with pytest.raises(DataError, match=r"train/cut holds images, but only good images are learnt from"):
         bottle(mvtec_root)
 
 

@@ -1,4 +1,4 @@
-"""Pictures with masks in folders and lists: layouts, presets, pairing, and what is refused."""
+"""Images with masks in folders and lists: layouts, presets, pairing, and what is refused."""
 
 import pytest
 
@@ -90,16 +90,16 @@ def test_the_uri_opens_the_same_again(tmp_path):
 
 def test_lists_name_pairs_that_need_not_have_the_same_stem(tmp_path):
     for index in range(3):
-        write_picture(tmp_path / "my pictures" / f"{index}.jpg")
+        write_picture(tmp_path / "my images" / f"{index}.jpg")
         write_mask(tmp_path / "labels" / f"{index}_mask.png")
     (tmp_path / "learn.txt").write_text(
-        "# image and mask\nmy pictures/0.jpg\tlabels/0_mask.png\n\nmy pictures/1.jpg\tlabels/1_mask.png\n"
+        "# image and mask\nmy images/0.jpg\tlabels/0_mask.png\n\nmy images/1.jpg\tlabels/1_mask.png\n"
     )
-    (tmp_path / "easy.txt").write_text("my pictures/2.jpg\tlabels/2_mask.png")
+    (tmp_path / "easy.txt").write_text("my images/2.jpg\tlabels/2_mask.png")
     dataset = open_dataset(f"pairs:{tmp_path}?train_list=learn.txt&test_list=easy.txt,learn.txt")
     assert dataset.categories == ("easy", "learn")
     category = dataset.category("easy")
-    assert names(category.train) == ["train/my pictures/0", "train/my pictures/1"]
+    assert names(category.train) == ["train/my images/0", "train/my images/1"]
     assert category.test[0].mask.path == tmp_path / "labels" / "2_mask.png"
     assert open_dataset(dataset.uri).category("easy") == category
 
@@ -112,7 +112,7 @@ def test_lists_name_pairs_that_need_not_have_the_same_stem(tmp_path):
         ("a.png m.png\na.png m.png\n", r"line 2: a\.png is the second image called a"),
         ("# nothing\n", "names no pair"),
         ("a.png missing.png", r"line 1: .*missing\.png does not exist"),
-        ("a.png notes.txt", r"notes\.txt is no picture \(legal suffixes: \.bmp"),
+        ("a.png notes.txt", r"notes\.txt is no image \(legal suffixes: \.bmp"),
     ],
 )
 def test_lists_that_cannot_be_read(tmp_path, text, message):
@@ -151,9 +151,9 @@ def test_two_files_of_one_stem(tmp_path, folder):
 def test_nothing_is_decoded_to_list(tmp_path):
     for folder in ("images", "gt"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.png").write_bytes(b"no picture")
+        (tmp_path / folder / "a.png").write_bytes(b"no image")
     (sample,) = open_dataset(f"pairs:{tmp_path}").category(tmp_path.name).train
-    with pytest.raises(DataError, match=r"images.a\.png is not a picture"):
+    with pytest.raises(DataError, match=r"images.a\.png is not an image"):
         sample.image.open()
 
 
@@ -190,7 +190,7 @@ def test_folders_without_pairs_are_told_what_is_expected(tmp_path):
         open_dataset(f"pairs:{tmp_path / 'mixed'}")
     (tmp_path / "bare" / "images").mkdir(parents=True)
     (tmp_path / "bare" / "gt").mkdir()
-    with pytest.raises(DataError, match="hold no pictures"):
+    with pytest.raises(DataError, match="hold no images"):
         open_dataset(f"pairs:{tmp_path / 'bare'}").category("bare")
 
 
@@ -221,5 +221,5 @@ def test_fingerprints_know_masks_and_their_rule_by_content(tmp_path):
 def test_methods_that_learn_from_good_pictures_alone_refuse_them(tmp_path):
     category = open_dataset(f"pairs:{one_set(tmp_path)}?preset=zju-leaper").category("zju-leaper")
     for selection in ("test", "holdout", "synthetic"):
-        with pytest.raises(DataError, match=r"has defects among its training pictures \(train/000\)"):
+        with pytest.raises(DataError, match=r"has defects among its training images \(train/000\)"):
             split_category(category, selection, 0)

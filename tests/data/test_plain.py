@@ -1,4 +1,4 @@
-"""`images:PATH`: any folder of pictures, for predictions."""
+"""`images:PATH`: any folder of images, for predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_pictures_of_a_folder_and_its_sub_folders_are_test_samples_without_masks
     (tmp_path / "new" / "line 2").mkdir(parents=True)
     for name in ("b.jpg", "a.png", "line 2/a.png", "notes.txt"):
         file = tmp_path / "new" / name
-        file.write_text("no picture") if file.suffix == ".txt" else Image.new("RGB", (9, 7), "red").save(file)
+        file.write_text("no image") if file.suffix == ".txt" else Image.new("RGB", (9, 7), "red").save(file)
     dataset = open_dataset(f"images:{tmp_path / 'new'}")
     (name,) = dataset.categories
     category = dataset.category(name)
@@ -26,7 +26,7 @@ def test_pictures_of_a_folder_and_its_sub_folders_are_test_samples_without_masks
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
-    with pytest.raises(DataError, match="holds no picture, nor do its sub-folders"):
+    with pytest.raises(DataError, match="holds no image, nor do its sub-folders"):
         open_dataset(f"images:{tmp_path}")
     with pytest.raises(DataError, match="does not exist"):
         open_dataset(f"images:{tmp_path / 'nowhere'}")

@@ -15,7 +15,7 @@ from subband.errors import DataError, ParamsError
 
 @dataclass(frozen=True)
 class Noise:
-    """A picture of noise by seed."""
+    """An image of noise by seed."""
 
     seed: int
 
@@ -144,7 +144,7 @@ def test_too_few_samples_say_which_selection_works():
     with pytest.raises(DataError, match="needs at least 2; category made has 1"):
         split_category(category_of(1, {"good": 3, "cut": 3}), "synthetic", 0)
     for selection in ("test", "holdout"):
-        with pytest.raises(DataError, match=r"has no test pictures.*use selection='synthetic'"):
+        with pytest.raises(DataError, match=r"has no test images.*use selection='synthetic'"):
             split_category(category_of(5, {}), selection, 0)
     assert split_category(category_of(1, {"good": 1}), "test", 0)[1].report == (0,)
 

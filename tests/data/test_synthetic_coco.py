@@ -77,7 +77,7 @@ def test_options_are_checked(query: str, words: str) -> None:
 
 
 def test_other_jobs_are_told_what_it_holds() -> None:
-    with pytest.raises(DataError, match="holds pictures with boxes and masks of objects"):
+    with pytest.raises(DataError, match="holds images with boxes and masks of objects"):
         data().category("all")
     with pytest.raises(DataError, match="'tset' is not a split of these data; did you mean 'test'"):
         data().split("tset")

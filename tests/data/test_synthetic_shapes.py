@@ -49,7 +49,7 @@ def test_the_shape_stands_out_from_its_ground(recipe):
 
 
 def test_shapes_differ_whatever_their_angle():
-    """However one is turned over the other, they overlap by less than the least difference between pictures of one class."""
+    """However one is turned over the other, they overlap by less than the least difference between images of one class."""
     x, y = grid(80)
     u, v = 2.6 * (x - 0.5), 2.6 * (y - 0.5)
 

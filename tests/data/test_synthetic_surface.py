@@ -50,7 +50,7 @@ def test_drawing_is_deterministic_and_seeds_differ(recipe):
 
 
 def test_cracks_are_thin_and_long():
-    """Most of a crack lies within a few pixels of its edge, yet it reaches across much of the picture."""
+    """Most of a crack lies within a few pixels of its edge, yet it reaches across much of the image."""
     reach, thick = [], []
     for index in range(12):
         _, mask = SurfaceRecipe(0, "train", index, 200, ("crack",), 0.4).draw()

@@ -89,7 +89,7 @@ def test_two_class_split_is_refused(original):
         ),
         ("candle,val,normal,candle/Data/Images/Normal/0000.JPG,", "line 2: split is 'val', it must be train or test"),
         ("candle,train,,candle/Data/Images/Normal/0000.JPG,", "line 2: the column label is empty"),
-        ("candle,test,normal,candle/Data/Images/Normal/0000.JPG,", "lists no good training picture of candle"),
+        ("candle,test,normal,candle/Data/Images/Normal/0000.JPG,", "lists no good training image of candle"),
     ],
 )
 def test_broken_rows_are_named(original, row, message):
@@ -114,7 +114,7 @@ def test_broken_split_files(original):
 
 def test_the_same_picture_twice_is_refused(original):
     write_split(original, ["candle,train,normal,candle/Data/Images/Normal/0000.JPG,"] * 2)
-    with pytest.raises(DataError, match=r"line 3: .*second picture called train/good/0000"):
+    with pytest.raises(DataError, match=r"line 3: .*second image called train/good/0000"):
         open_dataset(f"visa:{original}").category("candle")
 
 

@@ -31,7 +31,7 @@ def test_a_classifier_is_trained_validated_and_explained(place: Place, tmp_path:
     assert found["cross_entropy"] == pytest.approx(tested["cross_entropy"], abs=1e-4)
 
     explain = dataclasses.replace(place, job=ROOT / "jobs" / "explain.py")
-    asked = (str(folder / "model"), "resnet10t=random:0", "wsfvit_p0_224=random:0", "--data", data, "--pictures", "2")
+    asked = (str(folder / "model"), "resnet10t=random:0", "wsfvit_p0_224=random:0", "--data", data, "--images", "2")
     status, output = explain.run(*asked, "--out", str(tmp_path / "explained"))
     assert status == 0, output
     assert (tmp_path / "explained" / "grad-cam.png").is_file()

@@ -1,4 +1,4 @@
-"""Small detectors, pictures and targets for the tests of object detection."""
+"""Small detectors, images and targets for the tests of object detection."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def data() -> DetectionData:
 
 
 def batch(*indices: int, side: int = 64) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Pictures of the embedded data, index 7 without an object, and what is marked in them."""
+    """Images of the embedded data, index 7 without an object, and what is marked in them."""
     examples = DetectionTraining(data().split("train"), "none", Sizes((side,), 2 * side), 0)
     drawn = [examples[ExampleKey(index)] for index in indices]
     images = [example.pop("images") for example in drawn]

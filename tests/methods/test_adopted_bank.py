@@ -19,7 +19,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory, images):
-    """A file as the published code writes it: some vectors of the first picture."""
+    """A file as the published code writes it: some vectors of the first image."""
     empty = tmp_path_factory.mktemp("banks") / "model_data_tile_1pct.pt"
     torch.save(
         {"memory_bank": torch.zeros(1, 2048), "feature_mean": torch.zeros(2048), "feature_std": torch.ones(2048)}, empty

@@ -16,7 +16,7 @@ SMALL = {"weights": "random:0", "image_size": 64, "grid": 4}
 
 
 class TestWEPaDiM(MethodContract):
-    """Corrected mode, dual form: fewer training pictures than channels."""
+    """Corrected mode, dual form: fewer training images than channels."""
 
     name = "wepadim"
     params = SMALL
@@ -72,7 +72,7 @@ class TestWEPaDiM(MethodContract):
 
 @torch.inference_mode()
 def primal(upstream, params, source):
-    """The D x D covariance whatever the number of pictures, as the chain chooses it for more pictures than channels."""
+    """The D x D covariance whatever the number of images, as the chain chooses it for more images than channels."""
     vectors = upstream()
     names = [name for name in vectors.arrays if name.rsplit(".", 1)[1] in params.subbands.split("+")]
     joined = torch.from_numpy(np.concatenate([vectors.array(name) for name in names], axis=2))
@@ -86,7 +86,7 @@ def primal(upstream, params, source):
 
 
 class PrimalWEPaDiM(WEPaDiM):
-    """WE-PaDiM that always takes the primal form: 450 pictures would choose it, and take minutes."""
+    """WE-PaDiM that always takes the primal form: 450 images would choose it, and take minutes."""
 
     def chain(self, params, fitted, scored):
         chain = (*stages.DIRECT_CHAIN[:3], Stage("spectrum", 1, ("subbands",), primal), *stages.DIRECT_CHAIN[4:])

@@ -107,7 +107,7 @@ def test_a_detector_saved_before_the_estimate_was_kept_left_one_out(saved):
     calibration = json.loads((saved / "model.json").read_text())["calibration"]
     del calibration["estimate"]
     rewrite(saved, calibration=calibration)
-    assert load(saved).calibration.with_fpr(0.2).rule.endswith("leaving each training picture out in turn")
+    assert load(saved).calibration.with_fpr(0.2).rule.endswith("leaving each training image out in turn")
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, float("nan")])

@@ -15,7 +15,7 @@ SIZE = 112
 
 @dataclass(frozen=True)
 class Drawn:
-    """A grey picture with fine noise; a defect is a darker square of 12 pixels."""
+    """A grey image with fine noise; a defect is a darker square of 12 pixels."""
 
     seed: int
     corner: tuple[int, int] | None = None

@@ -233,7 +233,7 @@ def test_the_semantic_block_is_appended(category):
 
 
 def test_good_scores_are_of_banks_without_the_pictures_own_vectors(category):
-    """The whole bank scores its own pictures 0; left out, they have the scores of the others' bank."""
+    """The whole bank scores its own images 0; left out, they have the scores of the others' bank."""
     method, params = get_method("wedgenet"), made(ratio=1.0)
     bench = CategoryBench(category, "test", 0, None)
     fitted = method.fit(params, bench.runner)
@@ -256,7 +256,7 @@ def bench_stage(method, params, name):
 
 
 def test_a_bank_made_in_batches_is_calibrated_on_pictures_as_they_are_scored(category):
-    """The threshold's scores are those of scoring each training picture alone, though the bank was scaled by batches."""
+    """The threshold's scores are those of scoring each training image alone, though the bank was scaled by batches."""
     method, params = get_method("wedgenet"), made(ratio=1.0, scope="batch", scope_batch=3)
     bench = CategoryBench(category, "test", 0, None)
     fitted = method.fit(params, bench.runner)
@@ -306,7 +306,7 @@ def test_a_bank_of_another_width_is_refused(category, tmp_path):
 
 
 def test_one_training_picture_is_refused():
-    with pytest.raises(DataError, match="wedgenet needs at least 2 good training pictures"):
+    with pytest.raises(DataError, match="wedgenet needs at least 2 good training images"):
         get_method("wedgenet").chain(made(), 1, 4)
 
 

@@ -111,5 +111,5 @@ def test_a_sweep_over_late_params_computes_early_stages_once(category, tmp_path)
 
 
 def test_one_training_picture_is_refused_before_anything_is_read():
-    with pytest.raises(DataError, match=r"at least 2 good training pictures .* there is 1"):
+    with pytest.raises(DataError, match=r"at least 2 good training images .* there is 1"):
         METHOD.chain(made(), 1, 5)

@@ -41,7 +41,7 @@ def test_a_held_out_share_of_the_training_pictures_chooses(dataset):
     names = [{sample.name for sample in part.samples} for part in (found.train, found.validation)]
     assert not names[0] & names[1]
     assert {len(each) for each in found.tests.values()} == {3}
-    assert "2 training pictures, held out by seed 0, chose the checkpoint" in found.notes[0]
+    assert "2 training images, held out by seed 0, chose the checkpoint" in found.notes[0]
     other = METHOD.examples(small_params(validation_share=0.2, seed=1), dataset)
     assert {sample.name for sample in other.validation.samples} != names[1]
 
@@ -67,9 +67,7 @@ def test_data_without_test_pictures_cannot_choose_by_them(dataset):
             return dataclasses.replace(dataset.category(dataset.categories[0]), test=())
 
     assert len(METHOD.examples(small_params(), Untested()).tests) == 0
-    with pytest.raises(
-        DataError, match="made: has no test pictures to choose the checkpoint by; use validation=holdout"
-    ):
+    with pytest.raises(DataError, match="made: has no test images to choose the checkpoint by; use validation=holdout"):
         METHOD.examples(small_params(mode="reference"), Untested())
 
 
@@ -171,7 +169,7 @@ def test_training_learns_and_a_finished_model_gives_what_was_evaluated(dataset):
 
 
 def test_maps_are_compared_at_the_size_of_each_picture(dataset):
-    """A model that knows the masks is nearly perfect, whatever the sizes of the pictures."""
+    """A model that knows the masks is nearly perfect, whatever the sizes of the images."""
     params = small_params()
     test = next(iter(METHOD.examples(params, dataset).tests.values()))
     batch = batch_of(test, range(3))

@@ -154,7 +154,7 @@ def test_an_ablated_stage_is_the_remaining_branch():
 
 @pytest.mark.parametrize(("height", "width"), [(32, 64), (64, 32), (1, 1)])
 def test_pictures_below_two_coarse_cells_are_refused(height, width):
-    with pytest.raises(DataError, match=rf"pictures of {height} x {width} pixels are too small: .* at least 33"):
+    with pytest.raises(DataError, match=rf"images of {height} x {width} pixels are too small: .* at least 33"):
         small_network().eval()(pictures(1, height, width))
 
 

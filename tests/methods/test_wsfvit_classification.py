@@ -207,7 +207,7 @@ def test_the_number_of_classes_is_that_of_the_data(data):
     assert settled_params(METHOD, tiny(num_classes=3), data).num_classes == 3
     with pytest.raises(ParamsError, match="has 3 classes, the params say 10; leave it out"):
         settled_params(METHOD, tiny(num_classes=10), data)
-    with pytest.raises(DataError, match="not pictures with class labels; give imagefolder:PATH"):
+    with pytest.raises(DataError, match="not images with class labels; give imagefolder:PATH"):
         settled_params(METHOD, tiny(), open_dataset("synthetic:"))
     with pytest.raises(ParamsError, match="num_classes is 0: without data, say how many"):
         make_network(tiny())

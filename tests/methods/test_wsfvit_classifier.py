@@ -24,7 +24,7 @@ def classifier():
     params = tiny()
     network = make_network(params)
     with torch.no_grad():
-        for each in network.modules():  # statistics and weights that tell pictures apart
+        for each in network.modules():  # statistics and weights that tell images apart
             if isinstance(each, torch.nn.BatchNorm2d):
                 each.running_var.uniform_(0.5, 1.5)
         network.head.fc.weight.mul_(20)
@@ -55,10 +55,10 @@ def test_the_most_probable_classes_come_first(classifier, pictures):
 
 
 def test_bad_pictures_are_told(classifier, tmp_path):
-    with pytest.raises(ParamsError, match="no pictures were given"):
+    with pytest.raises(ParamsError, match="no images were given"):
         classifier.predict([])
     for single in (Image.new("RGB", (32, 32)), np.zeros((32, 32, 3), np.uint8)):
-        with pytest.raises(ParamsError, match=r"give a single one in a list, \[picture\]"):
+        with pytest.raises(ParamsError, match=r"give a single one in a list, \[image\]"):
             classifier.predict(single)
     with pytest.raises(ParamsError, match="top is 0; ask for 1 class or more"):
         classifier.predict([np.zeros((4, 4, 3), np.uint8)], top=0)

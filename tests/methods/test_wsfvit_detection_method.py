@@ -176,7 +176,7 @@ def test_a_classifiers_weights_are_the_start_and_others_are_refused(tmp_path: Pa
         ({"weights": "pretrained"}, "no pretrained weights of WSF-ViT to fetch"),
         ({"classes": ("a", "a")}, "a name of its own"),
         ({"test_side": 96}, "test_side 96 is longer than the longest side, 64"),
-        ({"short_sides": (96,)}, "picture sizes"),
+        ({"short_sides": (96,)}, "image sizes"),
         ({"kind": "yolo"}, "kind"),
     ],
 )
@@ -196,7 +196,7 @@ def test_classes_are_those_of_the_data() -> None:
 def test_data_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="holds no boxes and masks"):
         METHOD.examples(params(), open_dataset("synthetic:"))
-    with pytest.raises(DataError, match="no test pictures to choose"):
+    with pytest.raises(DataError, match="no test images to choose"):
         METHOD.examples(params(validation="test"), open_dataset("synthetic-coco:?train=4&test=0&classes=2"))
     with pytest.raises(ParamsError, match="needs the names of the classes"):
         make_network(params(classes=()))
@@ -204,7 +204,7 @@ def test_data_that_do_not_fit_are_refused() -> None:
 
 def test_what_chose_the_checkpoint_is_said() -> None:
     held_out = METHOD.examples(params(), open_dataset("synthetic-coco:?train=50&validation=0&test=2&classes=2"))
-    assert held_out.notes == ("1 training pictures, held out by seed 0, chose the checkpoint",)
+    assert held_out.notes == ("1 training images, held out by seed 0, chose the checkpoint",)
     assert (len(held_out.train), held_out.selection) == (49, "holdout")
     by_test = METHOD.examples(params(validation="test"), data())
     assert by_test.selection == "test"

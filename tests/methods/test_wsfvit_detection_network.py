@@ -174,7 +174,7 @@ def _half(rank: int, port: int, folder: str) -> None:
 
 @pytest.mark.slow  # two processes that import everything anew
 def test_two_workers_learn_what_one_learns(tmp_path: Path) -> None:
-    """Each has one picture, with as many regions and objects as it happens to have."""
+    """Each has one image, with as many regions and objects as it happens to have."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -270,7 +270,7 @@ def test_a_count_is_never_zero() -> None:
 
 def test_anchors_stand_at_their_levels_strides_though_the_coarsest_map_is_rounded_up() -> None:
     proposals = ProposalNetwork(8, 8.0, candidates=20, trained=10, tested=10, beta=0.0, inside=False, mmdet_boxes=False)
-    sides = (56, 28, 14, 7, 4)  # of a picture of 224 pixels
+    sides = (56, 28, 14, 7, 4)  # of an image of 224 pixels
     maps = [torch.zeros(1, 8, side, side) for side in sides]
     (anchors,) = proposals.anchor_generator(ImageList(torch.zeros(1, 3, 224, 224), [(224, 224)]), maps)
     coarsest = anchors.split([3 * side**2 for side in sides])[-1]

@@ -137,7 +137,7 @@ def test_options_that_make_no_network_are_refused(options, message):
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 4, 64, 64)])
 def test_what_is_no_batch_of_coloured_pictures_is_refused(shape):
-    with pytest.raises(DataError, match=r"expected pictures as \(B, 3, H, W\)"):
+    with pytest.raises(DataError, match=r"expected images as \(B, 3, H, W\)"):
         small_network()(torch.zeros(shape))
 
 
@@ -150,7 +150,7 @@ def test_partitions_hold_the_cells_they_should_and_are_inverted(partition, order
     assert thirds.shape == (3, batch * 6, heads, window * window, depth)
     split = cells.unflatten(3, (3, heads, depth) if order == "thirds" else (heads, 3, depth))
     split = split if order == "thirds" else split.transpose(3, 4)
-    # The group with offset (1, 2) in the second picture.
+    # The group with offset (1, 2) in the second image.
     rows, columns = height // window, width // window
     own = (
         split[1, window : 2 * window, 2 * window : 3 * window]

@@ -49,7 +49,7 @@ def test_frames_may_come_as_numbers_or_as_pictures(predictor):
         (np.full((4, 32, 32), np.nan), "float64 from nan to nan"),
         ([noise()[0], noise(side=40)[0]], "differ in size"),
         ([], r"one of \(0,\)"),
-        (Image.new("L", (32, 32)), "not one picture"),
+        (Image.new("L", (32, 32)), "not one image"),
         ([Image.new("L", (32, 32))] * 3, "3 of 32 x 32 were given"),
         ([Image.new("L", (32, 32))] * 3 + [Image.new("L", (32, 30))], "4 of 32 x 30, 32 x 32 were given"),
     ],

@@ -1,4 +1,4 @@
-"""The smallest method there is: how far a pixel lies from the mean of the good pictures. And ways to break it.
+"""The smallest method there is: how far a pixel lies from the mean of the good images. And ways to break it.
 
 It takes milliseconds, so that every check of the contract can be shown to pass for it, and to fail for a broken copy of it.
 """
@@ -57,7 +57,7 @@ class Toy:
 
     def chain(self, params, fitted, scored):
         if fitted < 2:
-            raise DataError(f"the toy needs 2 training pictures; there is {fitted}")
+            raise DataError(f"the toy needs 2 training images; there is {fitted}")
         images = Stage("images", 1, ("image_size",), self.images, per_picture=True)
         return (images, Stage("maps", 1, ("power", "gain"), self.maps)), "toy"
 
@@ -94,7 +94,7 @@ class Forgetful(Toy):
 
 
 class Peeking(Toy):
-    """A stage reads from the names of the pictures which of them are defective."""
+    """A stage reads from the names of the images which of them are defective."""
 
     def maps(self, upstream, params, source):
         found = super().maps(upstream, params, source)
@@ -146,7 +146,7 @@ class CrowdedDetector(ToyDetector):
 
 
 class Crowded(Toy):
-    """A picture's score depends on the others of its batch."""
+    """An image's score depends on the others of its batch."""
 
     def fit(self, params, runner):
         fitted = super().fit(params, runner)
@@ -189,7 +189,7 @@ class Lax(Toy):
 
 
 class Silent(Toy):
-    """A picture that cannot be read is replaced by a black one."""
+    """An image that cannot be read is replaced by a black one."""
 
     def images(self, upstream, params, source):
         preprocess = Preprocess(framing="stretch", image_size=params.image_size)
@@ -208,7 +208,7 @@ class Silent(Toy):
 
 
 class Sociable(Toy):
-    """A row of a stage that is said to be per picture depends on the others."""
+    """A row of a stage that is said to be per image depends on the others."""
 
     def images(self, upstream, params, source):
         found = super().images(upstream, params, source)

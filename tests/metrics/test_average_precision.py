@@ -79,12 +79,12 @@ def test_what_is_found_in_a_crowd_is_neither_right_nor_wrong() -> None:
     truth = [crowd, marked((SMALL, 0))]
     inside = mask_at(60, 60, 30, 30)
     assert average_precision(truth, [found((inside, 0, 1.0)), found((SMALL, 0, 0.5))])["box_ap"] == pytest.approx(1)
-    with pytest.raises(UndefinedMetricError, match="no object is marked in these 1 pictures"):
+    with pytest.raises(UndefinedMetricError, match="no object is marked in these 1 images"):
         average_precision([crowd], [found((inside, 0, 1.0))])
 
 
 def test_counts_must_agree_and_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(DataError, match="1 pictures with marked objects, but 2 with found"):
+    with pytest.raises(DataError, match="1 images with marked objects, but 2 with found"):
         average_precision([marked((SMALL, 0))], [found(), found()])
     average_precision([marked((SMALL, 0))], [found()])
     assert capsys.readouterr().out == ""

@@ -38,5 +38,5 @@ def test_equal_logits_do_not_flatter_and_undefined_ones_are_wrong():
 
 def test_with_five_classes_or_fewer_there_is_no_top5_and_without_pictures_nothing():
     assert set(summarise_ranks(rank_of(torch.eye(5), torch.arange(5)), 5)) == {"top1", "cross_entropy"}
-    with pytest.raises(UndefinedMetricError, match="there are no pictures to classify"):
+    with pytest.raises(UndefinedMetricError, match="there are no images to classify"):
         summarise_ranks([], 10)

@@ -1,4 +1,4 @@
-"""Segmentation metrics: properties on any picture, the corner cases, and what is refused."""
+"""Segmentation metrics: properties on any image, the corner cases, and what is refused."""
 
 import pickle
 
@@ -209,5 +209,5 @@ def test_what_cannot_be_scored_is_refused(prediction, mask, message):
 
 
 def test_an_empty_data_set_has_no_summary():
-    with pytest.raises(UndefinedMetricError, match="no picture to average over"):
+    with pytest.raises(UndefinedMetricError, match="no image to average over"):
         summarise_scores([])

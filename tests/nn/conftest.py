@@ -1,4 +1,4 @@
-"""One thread a process: the pictures here are so small that sharing work among threads costs more than it saves."""
+"""One thread a process: the images here are so small that sharing work among threads costs more than it saves."""
 
 import pytest
 import torch

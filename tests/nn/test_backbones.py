@@ -1,4 +1,4 @@
-"""Taps, weights and their origins: every backbone, small pictures, no network."""
+"""Taps, weights and their origins: every backbone, small images, no network."""
 
 import os
 import subprocess

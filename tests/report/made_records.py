@@ -1,4 +1,4 @@
-"""Trial records and pictures with known values."""
+"""Trial records and images with known values."""
 
 import numpy as np
 from scipy import ndimage

@@ -124,7 +124,7 @@ def test_the_scale_is_the_categorys_or_stretched():
     assert "one scale for the whole category" in words(shared)
     own = qualitative(seen(), None)
     assert own.axes[2].images[0].get_clim() == (1, 3)
-    assert "stretched to this picture, as published" in words(own)
+    assert "stretched to this image, as published" in words(own)
 
 
 def test_the_decision_and_the_mask_are_said():
@@ -174,7 +174,7 @@ def test_gaps_start_at_their_floors():
 def test_speed_says_both_protocols():
     row = SpeedRow("tile, a", p50=3.0, p95=3.5, published=400.0, single=300.0, best=900.0, best_batch=32)
     text = words(drawn(speed_bars([row], "Speed on a card")))
-    for part in ("3.0 / 3.5", "400.0", "300.0", "900.0 (batch 32)", "every picture waited for"):
+    for part in ("3.0 / 3.5", "400.0", "300.0", "900.0 (batch 32)", "every image waited for"):
         assert part in text
     with pytest.raises(ParamsError, match="at least one row"):
         speed_bars([])

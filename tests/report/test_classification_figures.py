@@ -17,7 +17,7 @@ def cells(figure):
 def test_cells_count_and_empty_ones_are_empty():
     figure = confusion_matrix([0, 0, 1, 2, 2, 2], [0, 1, 1, 2, 0, 2], CLASSES, "shapes", "test")
     assert cells(figure) == {(0, 0): 1, (0, 1): 1, (1, 1): 1, (2, 2): 2, (2, 0): 1}
-    assert "66.7% of 6 pictures right; colour: share of the row; test" in words(figure)
+    assert "66.7% of 6 images right; colour: share of the row; test" in words(figure)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(CLASSES)
 
 

@@ -71,5 +71,5 @@ def test_the_lowest_score_is_chosen_and_said() -> None:
 
 @pytest.mark.parametrize("changes", [{"names": ["one"]}, {"images": [], "truths": [], "found": [], "names": []}])
 def test_counts_must_agree(changes: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="give one of each, of one picture or more"):
+    with pytest.raises(DataError, match="give one of each, of one image or more"):
         shown(**changes)

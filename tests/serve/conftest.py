@@ -1,4 +1,4 @@
-"""Real detectors, small ones: fitted to six drawn pictures, saved, and once registered in a real MLflow on sqlite."""
+"""Real detectors, small ones: fitted to six drawn images, saved, and once registered in a real MLflow on sqlite."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def one(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def asked(detector: Detector, pictures: list[Image.Image]) -> list[Answer]:
-    """What the detector itself says, a picture each: what the server must say."""
+    """What the detector itself says, an image each: what the server must say."""
     found = detector.predict(pictures)
     return [Answer(float(s), found.threshold, bool(d)) for s, d in zip(found.scores, found.decisions, strict=True)]
 
@@ -72,7 +72,7 @@ def fit_detector(category: str, method_name: str = "wepadim", **params: object) 
 
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two saved detectors of two methods: one looks at the whole picture, one at its centre."""
+    """A folder with two saved detectors of two methods: one looks at the whole image, one at its centre."""
     folder = tmp_path_factory.mktemp("detectors")
     fit_detector("leather", "wedgenet").save(folder / "leather-whole")
     fit_detector("weave", framing="crop", resize=80).save(folder / "weave-centre")
@@ -92,7 +92,7 @@ def detectors(models_dir: Path) -> dict[str, Detector]:
 
 @pytest.fixture(scope="session")
 def pictures() -> list[Image.Image]:
-    """Sixteen pictures of four sizes, good and defective."""
+    """Sixteen images of four sizes, good and defective."""
     dataset = open_dataset(DATA)
     samples = [sample for name in dataset.categories for sample in dataset.category(name).test]
     sizes = ((64, 64), (120, 90), (90, 130), (200, 200))
@@ -135,7 +135,7 @@ def server(tmp_path_factory, models_dir):
     target = resolve_tracking(f"sqlite:///{home / 'mlflow.db'}", home)
     register_champion(models_dir / "weave-centre", CHAMPION, {"category": "weave"}, target=target)
     port = free_port()
-    limits = {"max_body_mb": MAX_BODY_MB, "max_pixels": MAX_PIXELS, "max_pictures": MAX_PICTURES}
+    limits = {"max_body_mb": MAX_BODY_MB, "max_pixels": MAX_PIXELS, "max_images": MAX_PICTURES}
     common = {**limits, "models_dir": str(folder), "refresh_seconds": 0.5, "keep": 2}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "platform")]))
@@ -148,7 +148,7 @@ def server(tmp_path_factory, models_dir):
         down = f"http://127.0.0.1:{free_port()}"
         try:
             up = ray_serve.RunTarget(build({**common, "tracking_uri": target.uri}), name="up", route_prefix="/")
-            for name, value in {**common, "tracking_uri": down, "max_pictures": 1}.items():
+            for name, value in {**common, "tracking_uri": down, "max_images": 1}.items():
                 patch.setenv(f"SUBBAND_SERVE_{name.upper()}", str(value))
             cut_off = ray_serve.RunTarget(serve.app.app, name="down", route_prefix="/down")
             ray_serve.run_many([up, cut_off])

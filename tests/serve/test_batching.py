@@ -1,4 +1,4 @@
-"""Batches: full under load, never mixed, and a lone picture does not wait."""
+"""Batches: full under load, never mixed, and a lone image does not wait."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def batcher():
 
 @pytest.fixture
 def spied(detectors, monkeypatch):
-    """The detectors, and which of them scored how many pictures at a time."""
+    """The detectors, and which of them scored how many images at a time."""
     calls: list[tuple[str, int]] = []
     for name, detector in detectors.items():
 

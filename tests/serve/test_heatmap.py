@@ -1,4 +1,4 @@
-"""Overlays: at the right place of the picture, on one colour scale."""
+"""Overlays: at the right place of the image, on one colour scale."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_overlay_shows_the_map_at_its_place_and_the_picture_elsewhere():
     assert shown.shape == (90, 120, 3)
     changed = np.abs(shown - grey).max(axis=2) > 1
     rows, columns = np.nonzero(changed)
-    # Map rows 2 and 3 of 10 are picture rows 18 to 35 of 90, give or take half a cell of interpolation.
+    # Map rows 2 and 3 of 10 are image rows 18 to 35 of 90, give or take half a cell of interpolation.
     assert (18 - 5 <= rows.min() <= 18, 35 <= rows.max() <= 35 + 5) == (True, True)
     assert (72 - 7 <= columns.min() <= 72, 95 <= columns.max() <= 95 + 7) == (True, True)
     hot = shown[25:29, 80:88]

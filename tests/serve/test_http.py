@@ -40,7 +40,7 @@ def test_the_frame_says_which_part_of_the_picture_was_inspected(client, pictures
     whole = one(client.post("/v1/models/leather-whole/predict", content=body).json())
     centre = one(client.post("/v1/models/weave-centre/predict", content=body).json())
     assert whole["frame"]["box"] == [0, 0, 120, 90]
-    # The shorter side becomes 80, so the picture 106 x 80, and the centre 64 x 64 of it is kept.
+    # The shorter side becomes 80, so the image 106 x 80, and the centre 64 x 64 of it is kept.
     assert centre["frame"]["box"] == pytest.approx([21 * 120 / 106, 8 * 90 / 80, 85 * 120 / 106, 72 * 90 / 80])
 
 
@@ -219,14 +219,14 @@ def test_what_is_no_picture_is_told(client, pictures):
     path, whole = "/v1/models/leather-whole/predict", encoded(pictures[3])
     for body, words in (
         (b"", "is empty"),
-        (b"%PDF-1.7 not a picture", "is not a picture that can be read"),
+        (b"%PDF-1.7 not an image", "is not an image that can be read"),
         (whole[: len(whole) // 2], "is damaged or truncated"),
     ):
         kind, message = error_of(client.post(path, content=body), 422)
         assert kind == "DataError"
         assert message.startswith("the request body " + words)
-    files = [("file", ("good.png", whole)), ("file", ("bad.png", b"no picture"))]
-    assert error_of(client.post(path, files=files), 422)[1].startswith("file 'bad.png' is not a picture")
+    files = [("file", ("good.png", whole)), ("file", ("bad.png", b"no image"))]
+    assert error_of(client.post(path, files=files), 422)[1].startswith("file 'bad.png' is not an image")
 
 
 def test_limits_of_pixels_bytes_and_files(client):

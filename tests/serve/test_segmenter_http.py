@@ -51,7 +51,7 @@ def test_a_segmenter_answers_with_area_and_mask(client, segmenter, pictures):
 def test_what_a_model_cannot_give_is_told(client, segmenter, pictures):
     body = encoded(pictures[0])
     _, message = error_of(client.post("/v1/models/surface/predict?fpr=0.1", content=body), 400)
-    assert "without scores of good pictures" in message
+    assert "without scores of good images" in message
     _, message = error_of(client.post("/v1/models/weave-centre/predict?map=mask", content=body), 400)
     assert "saved without a pixel threshold" in message
     answer = one(client.post("/v1/models/weave-centre/predict", content=body).raise_for_status().json())

@@ -76,3 +76,8 @@ def test_a_saved_detector_is_not_a_folder_of_them(models_dir: Path):
 def test_a_malformed_tracking_uri_is_told_before_anything_starts():
     with pytest.raises(TrackingError, match="is not a tracking URI"):
         make_settings({"tracking_uri": "mlruns"}, {})
+
+
+def test_the_old_name_of_a_setting_is_still_read():
+    assert make_settings({"max_pictures": 3}, {}).max_images == 3
+    assert make_settings({}, {"SUBBAND_SERVE_MAX_PICTURES": "4"}).max_images == 4

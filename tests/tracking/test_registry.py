@@ -72,7 +72,7 @@ def test_a_champion_takes_paths_and_bytes_in_a_table(loaded, images, tmp_path):
         (np.zeros((1, 3, 8, 8), dtype=np.uint8), r"\(3, 8, 8\)"),
         (pd.DataFrame({"a": ["x.png"], "b": ["y.png"]}), "one column.*a, b"),
         (pd.DataFrame({"image": ["no/such/file.png"]}), "cannot read an image: "),
-        (pd.DataFrame({"image": [b"not an image"]}), "12 bytes is not a picture that can be read"),
+        (pd.DataFrame({"image": [b"not an image"]}), "12 bytes is not an image that can be read"),
         (pd.DataFrame({"image": [3.0]}), "from a float"),
     ],
 )
@@ -95,34 +95,32 @@ def test_versions_grow_the_alias_follows_and_the_same_files_stay_one_version(tar
 def test_another_datasets_champion_gets_a_name_of_its_own(target, model_dir, tmp_path):
     other = detector.save(tmp_path / "other", (0.1, 0.1, 0.1), threshold=0.4)
     here, there = {"data": "mvtec:/a/pictures"}, {"data": "mvtec:/b/pictures"}
-    first = register_champion(model_dir, "pictures", here, target=target, loader=LOADER)
-    second = register_champion(other, "pictures", there, target=target, loader=LOADER)
-    assert (first.name, first.version) == ("pictures", 1)
+    first = register_champion(model_dir, "images", here, target=target, loader=LOADER)
+    second = register_champion(other, "images", there, target=target, loader=LOADER)
+    assert (first.name, first.version) == ("images", 1)
     assert re.fullmatch("pictures-[0-9a-f]{6}", second.name)
     assert {c.name: (c.version, c.tags["data"]) for c in list_champions(target)} == {
-        "pictures": (1, "mvtec:/a/pictures"),
+        "images": (1, "mvtec:/a/pictures"),
         second.name: (1, "mvtec:/b/pictures"),
     }
     third = detector.save(tmp_path / "third", (0.9, 0.1, 0.1), threshold=0.4)
-    assert register_champion(third, "pictures", there, target=target, loader=LOADER).name == second.name
+    assert register_champion(third, "images", there, target=target, loader=LOADER).name == second.name
 
 
 def test_a_model_that_does_not_say_whose_it_is_is_taken_over(target, model_dir, tmp_path):
-    register_champion(model_dir, "pictures", {}, target=target, loader=LOADER)
+    register_champion(model_dir, "images", {}, target=target, loader=LOADER)
     other = detector.save(tmp_path / "other", (0.1, 0.1, 0.1), threshold=0.4)
-    taken = register_champion(other, "pictures", {"data": "mvtec:/a"}, target=target, loader=LOADER)
-    assert (taken.name, taken.version) == ("pictures", 2)
-    assert (
-        register_champion(model_dir, "pictures", {"data": "mvtec:/b"}, target=target, loader=LOADER).name != "pictures"
-    )
+    taken = register_champion(other, "images", {"data": "mvtec:/a"}, target=target, loader=LOADER)
+    assert (taken.name, taken.version) == ("images", 2)
+    assert register_champion(model_dir, "images", {"data": "mvtec:/b"}, target=target, loader=LOADER).name != "images"
 
 
 def test_a_push_tells_the_name_that_a_champion_got(target, model_dir, tmp_path):
-    register_champion(model_dir, "pictures", {"data": "mvtec:/a"}, target=target, loader=LOADER)
+    register_champion(model_dir, "images", {"data": "mvtec:/a"}, target=target, loader=LOADER)
     other = detector.save(tmp_path / "other", (0.1, 0.1, 0.1), threshold=0.4)
     folder = tmp_path / "sweep"
     with SweepLog(folder, sweeps.info(), target) as log:
-        registered = log.register_champion(other, "pictures", {"data": "mvtec:/b"}, loader=LOADER)
+        registered = log.register_champion(other, "images", {"data": "mvtec:/b"}, loader=LOADER)
     assert registered.name.startswith("pictures-")
     assert push(folder).champions == {registered.name: 1}
 

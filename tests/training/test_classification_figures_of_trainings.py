@@ -1,4 +1,4 @@
-"""The figures of a training for classification: those of the saved model, on the test pictures."""
+"""The figures of a training for classification: those of the saved model, on the test images."""
 
 import numpy as np
 import pytest

@@ -87,7 +87,7 @@ def test_bad_input_is_told_before_anything_starts(tmp_path):
             {},
             {"data": "synthetic:?train=1&test=2&categories=nut"},
             DataError,
-            "needs at least 2 good training pictures",
+            "needs at least 2 good training images",
         ),
     ):
         with pytest.raises(error, match=message):
@@ -112,6 +112,6 @@ def test_pictures_with_defects_to_learn_from_are_refused(tmp_path):
 
     settings = FitSettings(data="synthetic-surface:?train=4&test=2&size=64", out=tmp_path / "out")
     with pytest.raises(
-        DataError, match=r"of 4 training pictures of surface may be defective .* examples for segmentation"
+        DataError, match=r"of 4 training images of surface may be defective .* examples for segmentation"
     ):
         make_fit_plan("wepadim", {"image_size": 64}, settings)

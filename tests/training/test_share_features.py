@@ -161,7 +161,7 @@ def test_a_share_that_the_budget_has_pushed_out_is_said(tmp_path):
 
 
 def test_only_rows_of_their_own_picture_are_joined(tmp_path):
-    """Under the published scope, a picture's vectors depend on its batch."""
+    """Under the published scope, an image's vectors depend on its batch."""
     (method, params), split, store = asked("wedgenet", scope="batch"), small_split(), Store(tmp_path)
     bank, *_ = (chain for chain, given in method.fit_inputs(params) if given.scope == "batch")
     with pytest.raises(ValueError, match="gated cannot be joined"):

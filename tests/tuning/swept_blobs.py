@@ -1,4 +1,4 @@
-"""The small trained method of the training tests as a sweep needs it: pictures, a saved model, and trials that behave on demand."""
+"""The small trained method of the training tests as a sweep needs it: images, a saved model, and trials that behave on demand."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ CALIBRATION = Calibration(good_scores=(), threshold=0.0, rule="a logit above 0")
 
 class SweptParams(BlobParams):
     width: int = Field(8, description="Changes nothing but what is compared.")
-    validation: str = Field("holdout", description="Which pictures choose.")
+    validation: str = Field("holdout", description="Which images choose.")
 
 
 class Pictures(Blobs):
-    """The blobs as grey RGB pictures in [0, 1]."""
+    """The blobs as grey RGB images in [0, 1]."""
 
     def __getitem__(self, draw: ExampleKey) -> Mapping[str, Tensor]:
         example = super().__getitem__(draw)
@@ -71,7 +71,7 @@ class SweptBlobs(BlobMethod):
             return TrainingSet(
                 Pictures(params.count, params.seed), tests["far"], tests, ("the test set far chooses",), "test"
             )
-        note = "30 held-out pictures choose"
+        note = "30 held-out images choose"
         return TrainingSet(Pictures(params.count, params.seed), Pictures(30, 10_000), tests, (note,))
 
     def model(self, params: SweptParams) -> nn.Module:

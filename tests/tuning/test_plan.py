@@ -15,7 +15,7 @@ DATA = "synthetic:?train=6&test=8&size=64&categories=weave,nut"
 
 @pytest.fixture
 def folder_of_pictures(tmp_path):
-    """An mvtec layout with good pictures only."""
+    """An mvtec layout with good images only."""
 
     def make(category="plate", train=4, good=4):
         rng = np.random.default_rng(0)

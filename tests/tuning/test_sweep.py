@@ -181,7 +181,7 @@ def test_costs_are_measured_for_every_category_and_stand_in_both_roles(weighed):
         assert record.timings["trial"] >= record.timings["costs"] > 0
         assert any(note.startswith("latency_ms and fps") and "up to 1 other trial ran" in note for note in record.notes)
     channels = 64 + 128 + 256
-    # 64 positions and 6 pictures: means in float64, 6 directions and their variances in float32.
+    # 64 positions and 6 images: means in float64, 6 directions and their variances in float32.
     sizes = {
         "LL": 64 * (8 * channels + 6 * 4 * channels + 6 * 4),
         "LL+LH+HL": 64 * (3 * channels * (8 + 6 * 4) + 6 * 4),
@@ -246,7 +246,7 @@ def test_selection_synthetic_needs_no_test_pictures(sweep, sweep_home, tmp_path)
 
 
 def test_reported_labels_never_choose(sweep, tmp_path):
-    """Exchange the labels of pictures that report: the objective and the ranking stay as they were, the report changes."""
+    """Exchange the labels of images that report: the objective and the ranking stay as they were, the report changes."""
     source = open_dataset("synthetic:?train=6&test=16&size=64&categories=weave").category("weave")
     results = []
     for name, corrupted in (("honest", False), ("corrupted", True)):
@@ -264,7 +264,7 @@ def test_reported_labels_never_choose(sweep, tmp_path):
         assert set(truth.choose) | set(truth.report) == set(range(len(category.test)))
         assert not set(truth.choose) & set(truth.report)
         if corrupted:
-            # Within the half that reports, a defective picture takes the pixels of a good one and the other way round.
+            # Within the half that reports, a defective image takes the pixels of a good one and the other way round.
             good, bad = (
                 [category.test[i] for i in truth.report if category.test[i].label == label] for label in (0, 1)
             )

@@ -26,7 +26,7 @@ def test_failures_end_their_item_and_no_other():
     def work(item):
         yield f"{item} began"
         if item == "expected":
-            raise DataError("the picture is damaged")
+            raise DataError("the image is damaged")
         if item == "unexpected":
             raise ZeroDivisionError("division by zero")
         if item == "dead":
@@ -39,7 +39,7 @@ def test_failures_end_their_item_and_no_other():
     assert found["fine"] == ["fine began", "fine ended"]
     last = {item: results[-1] for item, results in found.items()}
     assert isinstance(last["expected"], DataError)
-    assert str(last["expected"]) == "the picture is damaged"
+    assert str(last["expected"]) == "the image is damaged"
     assert isinstance(last["unexpected"], SubbandError)
     assert str(last["unexpected"]) == "ZeroDivisionError: division by zero"
     assert isinstance(last["dead"], SubbandError)

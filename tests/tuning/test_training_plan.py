@@ -72,11 +72,11 @@ def test_the_params_decide_which_pictures_choose():
     assert optimistic.settings.selection == "test"
     assert "the test set far chooses" in said(optimistic)["selection"]
     assert planned(WPFORMER, {"mode": ("reference",)}, preset="ablation").settings.selection == "test"
-    with pytest.raises(ParamsError, match=r"--selection synthetic: the params .*30 held-out pictures choose"):
+    with pytest.raises(ParamsError, match=r"--selection synthetic: the params .*30 held-out images choose"):
         planned(selection="synthetic")
     with pytest.raises(ParamsError, match="--selection test: the params"):
         planned(selection="test")
-    with pytest.raises(ParamsError, match="some values of validation test pictures choose"):
+    with pytest.raises(ParamsError, match="some values of validation test images choose"):
         planned(axes={"validation": ("holdout", "test")})
 
 

@@ -60,7 +60,7 @@ def test_the_winner_is_registered_as_it_was_trained_and_others_are_not_kept(grid
     served, kept = subband.load("models:/swept-blobs-synthetic@champion", uri), load(report.folder)
     assert all((value == served.state_dict()[name]).all() for name, value in kept.state_dict().items())
     assert kept.about["selection"] == "holdout"
-    assert kept.about["notes"] == ["30 held-out pictures choose"]
+    assert kept.about["notes"] == ["30 held-out images choose"]
     version = mlflow.MlflowClient(uri).get_model_version_by_alias("swept-blobs-synthetic", "champion")
     assert float(version.tags["choose.image_auroc"]) == pytest.approx(grid.chosen.choose["image_auroc"], abs=1e-6)
     figures = {path.stem for path in (grid.plan.folder / "figures").glob("*.png")}

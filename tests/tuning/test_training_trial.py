@@ -65,7 +65,7 @@ def test_an_epoch_a_step_and_all_of_it_at_the_end(trial, tmp_path):
         mean = np.mean([part["report"][name] for part in record["categories"].values()])
         assert record["report"][name] == pytest.approx(mean)
     assert record["timings"]["trial"] >= record["timings"]["training"] > 0
-    assert record["notes"] == ["30 held-out pictures choose"]
+    assert record["notes"] == ["30 held-out images choose"]
 
     from subband.training.loop import Training
 
@@ -127,7 +127,7 @@ def test_failures_are_results(trial):
     assert "diverged: the loss was no finite number in epoch 2" in spoilt["failure"]
     assert math.isnan(spoilt["image_auroc"])
     assert "batch of 500" in run(trial({"batch": 500}))[-1]["failure"]
-    assert "test pictures choose, in this sweep holdout" in run(trial({"validation": "test"}))[-1]["failure"]
+    assert "test images choose, in this sweep holdout" in run(trial({"validation": "test"}))[-1]["failure"]
     wrong = run(trial({"lr": 0.01}, objectives=("pixel_auroc",)))[-1]["failure"]
     assert "'pixel_auroc' is not a metric that swept-blobs gives; did you mean 'image_auroc'" in wrong
 

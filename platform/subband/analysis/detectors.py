@@ -5,7 +5,7 @@ written as                                     meaning
 =============================================  ================================================================
 ``models:/NAME@champion``, ``runs:/RUN/NAME``  a registered detector
 ``runs/my-sweep/champions/weave``              the folder of a saved detector
-``METHOD``, ``METHOD:sigma=2,wavelet=haar``    fitted now to the category's good training pictures, through the stages
+``METHOD``, ``METHOD:sigma=2,wavelet=haar``    fitted now to the category's good training images, through the stages
 =============================================  ================================================================
 
 A saved detector belongs to one category; with several, ``{category}`` in its name or folder stands for each.
@@ -148,7 +148,7 @@ def obtain(spec: DetectorSpec, category: Category, source: Source) -> Obtained:
 
     Args:
         spec: from `parse_detectors`.
-        category: its samples; a method is fitted to the good training pictures.
+        category: its samples; a method is fitted to the good training images.
         source: the dataset, the stages and the registry.
 
     Raises:
@@ -168,7 +168,7 @@ def obtain(spec: DetectorSpec, category: Category, source: Source) -> Obtained:
     place = spec.text.replace(PLACE, category.name)
     detector = load(place, source.tracking_uri)
     if not isinstance(detector, Detector):
-        raise ModelError(f"{place} is for {detector.task}; give a detector, which scores pictures for defects")
+        raise ModelError(f"{place} is for {detector.task}; give a detector, which scores images for defects")
     belongs = detector.about.get("category")
     if belongs is not None and belongs != category.name:
         raise ModelError(
@@ -185,5 +185,5 @@ def obtain(spec: DetectorSpec, category: Category, source: Source) -> Obtained:
     learnt = detector.about.get("training_fingerprint")
     other = learnt is not None and learnt != fingerprint(category.train, include_labels=True)
     if other:
-        notes.append(f"{spec.label} was fitted to other training pictures than those of this dataset's {category.name}")
+        notes.append(f"{spec.label} was fitted to other training images than those of this dataset's {category.name}")
     return Obtained(detector.eval(), tuple(notes), category)

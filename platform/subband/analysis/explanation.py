@@ -1,7 +1,7 @@
 """Where classifiers look: Grad-CAM of their most probable class, several models side by side (Selvaraju et al., 2017; captum).
 
 The map is taken where a stage of the network ends, by default the last: the mean over the map of the logit's gradient weighs each
-channel, and the weighted sum is cut at 0, brought to [0, 1] and resized to what the model saw of the picture.
+channel, and the weighted sum is cut at 0, brought to [0, 1] and resized to what the model saw of the image.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ class ExplanationSettings(AnalysisSettings):
         "file, or a model of timm's: NAME (with timm's weights, fetched once), NAME=PATH of its weights, NAME=random:SEED.",
     )
     data: str = Field(
-        DEMO, description="Dataset URI whose pictures are explained: imagefolder:PATH, images:PATH (any folder), ..."
+        DEMO, description="Dataset URI whose images are explained: imagefolder:PATH, images:PATH (any folder), ..."
     )
-    pictures: int = Field(
-        8, ge=1, le=64, description="Pictures, evenly spread over the last split, or over all of a folder."
+    images: int = Field(
+        8, ge=1, le=64, description="Images, evenly spread over the last split, or over all of a folder."
     )
     reduction: int | None = Field(
         None,
         ge=1,
-        description="Side of the picture by side of the map: by default that of the last stage, mostly 32; 16 or 8 looks at "
+        description="Side of the image by side of the map: by default that of the last stage, mostly 32; 16 or 8 looks at "
         "an earlier stage, whose map is finer and says less of the class.",
     )
 
@@ -73,7 +73,7 @@ class StageEnd:
     Attributes:
         layer: whose output is the stage's map.
         channels: of the map.
-        reduction: side of the picture by side of the map.
+        reduction: side of the image by side of the map.
     """
 
     layer: nn.Module
@@ -87,9 +87,9 @@ class Explained:
 
     Attributes:
         name: short.
-        network: gives logits of normalised pictures.
+        network: gives logits of normalised images.
         end: of the stage that is looked at.
-        framing: how it wants pictures.
+        framing: how it wants images.
         labels: names of its classes.
         reading: how its images are read; None as the data set says.
     """
@@ -109,7 +109,7 @@ class Explained:
 
 @dataclass(frozen=True)
 class Cam:
-    """What a classifier looked at in one picture.
+    """What a classifier looked at in one image.
 
     Attributes:
         number: of the most probable class.
@@ -134,7 +134,7 @@ def grad_cam(network: nn.Module, end: StageEnd, image_3SS: Tensor) -> Cam:
     """Grad-CAM of the class with the highest logit.
 
     Args:
-        network: gives logits (1, K) of normalised pictures.
+        network: gives logits (1, K) of normalised images.
         end: of one of its stages, with a map (1, C, h, w).
         image_3SS: normalised.
 
@@ -159,17 +159,17 @@ def grad_cam(network: nn.Module, end: StageEnd, image_3SS: Tensor) -> Cam:
 
 
 def run(analysis: Analysis, settings: ExplanationSettings) -> None:
-    """Draw what every model looks at in every picture, and write the maps and answers.
+    """Draw what every model looks at in every image, and write the maps and answers.
 
     Raises:
-        SubbandError: a model cannot be loaded or explained, or there are no pictures.
+        SubbandError: a model cannot be loaded or explained, or there are no images.
     """
     if not settings.models:
         raise ParamsError(
             "give the models to explain: a saved classifier's folder, models:/NAME@champion, or timm names"
         )
     dataset = settings.dataset()
-    chosen = _pictures(dataset, settings.pictures)
+    chosen = _pictures(dataset, settings.images)
     models = [explained(text, settings.tracking_uri, settings.reduction) for text in settings.models]
     for model in models:
         if model.cells < FEW_CELLS and model.end.reduction > 4:
@@ -190,7 +190,7 @@ def run(analysis: Analysis, settings: ExplanationSettings) -> None:
             np.save(analysis.path(f"maps/{number}/{len(shown):03d}.npy"), cam.raw.numpy())
             rows.append(
                 {
-                    "picture": name,
+                    "image": name,
                     "class": truth,
                     "model": model.name,
                     "answer": model.labels[cam.number],
@@ -213,11 +213,11 @@ def run(analysis: Analysis, settings: ExplanationSettings) -> None:
         caption=f"most probable class; each map from 0 to its own maximum; {sizes}",
     )
     analysis.figure("grad-cam", figure)
-    analysis.number("pictures", len(chosen))
+    analysis.number("images", len(chosen))
 
 
 def _pictures(dataset: Dataset, count: int) -> list[tuple[str, str, ImageSource]]:
-    """Name, class ("" if unknown) and source of evenly spread pictures."""
+    """Name, class ("" if unknown) and source of evenly spread images."""
     found: list[tuple[str, str, ImageSource]] = []
     if isinstance(dataset, ClassData):
         split = list(dataset.splits.values())[-1]
@@ -226,7 +226,7 @@ def _pictures(dataset: Dataset, count: int) -> list[tuple[str, str, ImageSource]
         return found
     samples = [sample for name in dataset.categories for sample in dataset.category(name).test]
     if not samples:
-        raise DataError(f"{dataset.uri} has no test pictures to explain")
+        raise DataError(f"{dataset.uri} has no test images to explain")
     return [(samples[index].name, "", samples[index].image) for index in _spread(len(samples), count)]
 
 

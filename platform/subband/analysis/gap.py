@@ -1,4 +1,4 @@
-"""Score gap of two detectors: how far defective pictures score above good ones, as published and on a common footing.
+"""Score gap of two detectors: how far defective images score above good ones, as published and on a common footing.
 
 The published gap (WEDGE-Net, semantic stream off and on) is the difference of two mean scores in the detector's own units. A
 detector with more channels has larger distances by construction, so such gaps cannot be compared; the gap in pooled standard
@@ -45,7 +45,7 @@ class GapSettings(AnalysisSettings):
         TEXTURES,
         description="Categories that count as textures, also with a suffix (leather_2); all others are objects.",
     )
-    batch: int = Field(16, ge=1, description="Pictures scored at a time.")
+    batch: int = Field(16, ge=1, description="Images scored at a time.")
 
     @field_validator("detectors")
     @classmethod
@@ -64,7 +64,7 @@ class GapTask(DetectorTask):
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of the test pictures under both rules.
+    """Scores of the test images under both rules.
 
     Attributes:
         labels: (N,) 0 good, 1 defective.
@@ -87,11 +87,11 @@ def grid_rule(distances_Nhw: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far apart the scores of good and defective pictures are; NaN where a label has too few pictures.
+    """How far apart the scores of good and defective images are; NaN where a label has too few images.
 
     Attributes:
-        good: pictures.
-        defective: pictures.
+        good: images.
+        defective: images.
         mean_good: mean score.
         mean_defective: mean score.
         gap: difference of the means, in the detector's units.
@@ -133,7 +133,7 @@ def improvement(before: float, after: float) -> float:
 
 
 def score(task: GapTask) -> Iterator[Scores]:
-    """Score all test pictures of a category under both rules."""
+    """Score all test images of a category under both rules."""
     obtained = obtain(task.spec, task.source.category(task.category), task.source)
     category = obtained.category
     truth = everything_reports(category)

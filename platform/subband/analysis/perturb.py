@@ -1,7 +1,7 @@
-"""Distortions of test pictures: Gaussian noise and colour jitter, as the published WEDGE-Net robustness scripts apply them.
+"""Distortions of test images: Gaussian noise and colour jitter, as the published WEDGE-Net robustness scripts apply them.
 
-Both act on pictures in [0, 1], after framing and before normalisation, and leave a picture alone at level 0. The detector never
-learns from distorted pictures.
+Both act on images in [0, 1], after framing and before normalisation, and leave an image alone at level 0. The detector never
+learns from distorted images.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MOST_NOISE, MOST_COLOUR = 255.0, 100.0
 
 
 def add_noise(image: Tensor, sigma: float, noise: Tensor) -> Tensor:
-    """A picture with `sigma` times this noise, clamped to [0, 1]; untouched, and unclamped, at sigma 0.
+    """An image with `sigma` times this noise, clamped to [0, 1]; untouched, and unclamped, at sigma 0.
 
     Args:
         image: (..., 3, H, W) in [0, 1].
         sigma: standard deviation on the 0..255 scale.
-        noise: of the picture's shape, standard normal.
+        noise: of the image's shape, standard normal.
     """
     return image if sigma == 0 else (image + noise * (sigma / 255.0)).clamp(0, 1)
 
@@ -72,13 +72,13 @@ class Distortion(abc.ABC):
 
     @abc.abstractmethod
     def batches(self, images: Tensor, names: Sequence[str], level: float, batch: int) -> Iterator[Tensor]:
-        """The distorted pictures at one level, in order, `batch` at a time.
+        """The distorted images at one level, in order, `batch` at a time.
 
         Args:
             images: (N, 3, S, S) uint8, preprocessed.
             names: N sample names, unique.
             level: how strong.
-            batch: pictures at a time.
+            batch: images at a time.
 
         Yields:
             (n, 3, S, S) float32 in [0, 1].
@@ -89,8 +89,8 @@ class Distortion(abc.ABC):
 class Noise(Distortion):
     """Gaussian noise, independent in every pixel and channel.
 
-    ``common``: one draw a picture, from the seed and the picture's name, scaled by sigma. The levels then differ in sigma
-    alone, and the curve over them is smoother (common random numbers). ``reference``: fresh noise for every picture and
+    ``common``: one draw an image, from the seed and the image's name, scaled by sigma. The levels then differ in sigma
+    alone, and the curve over them is smoother (common random numbers). ``reference``: fresh noise for every image and
     level from one CPU generator, level after level, as published; levels must be asked for once and in the order in which
     they are reported. Before clamping both have the same distribution at every level.
 
@@ -105,8 +105,8 @@ class Noise(Distortion):
     def __post_init__(self) -> None:
         self.name, self.unit = "noise", "noise, standard deviation on the 0..255 scale"
         self.about = {
-            "common": f"one noise draw a picture, scaled by the level (common random numbers, seed {self.seed})",
-            "reference": f"fresh noise for every picture and level from one stream, as published (seed {self.seed})",
+            "common": f"one noise draw an image, scaled by the level (common random numbers, seed {self.seed})",
+            "reference": f"fresh noise for every image and level from one stream, as published (seed {self.seed})",
         }[self.draw]
         self._stream = torch.Generator().manual_seed(self.seed)
 

@@ -1,4 +1,4 @@
-"""Prediction maps of a segmenter as 8-bit PNG files at the pictures' own sizes, and their scores where masks are known."""
+"""Prediction maps of a segmenter as 8-bit PNG files at the images' own sizes, and their scores where masks are known."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PredictionSettings(AnalysisSettings):
     )
     data: str = Field(
         "synthetic-surface:",
-        description="Dataset URI whose test pictures are predicted: pairs:PATH, images:PATH (any folder), synthetic-surface:, ...",
+        description="Dataset URI whose test images are predicted: pairs:PATH, images:PATH (any folder), synthetic-surface:, ...",
     )
     maps: Path | None = Field(
         None,
@@ -49,7 +49,7 @@ class PredictionSettings(AnalysisSettings):
     )
     order: Literal["defect", "object"] | None = Field(
         None,
-        description="How a map gets its picture's size. defect: 8-bit values are resized. object: logits are. Default: as trained.",
+        description="How a map gets its image's size. defect: 8-bit values are resized. object: logits are. Default: as trained.",
     )
     stretch: Literal["on", "off"] | None = Field(
         None, description="Bring every map to full contrast by its own extremes, as published. By default as trained."
@@ -57,7 +57,7 @@ class PredictionSettings(AnalysisSettings):
     strict: bool = Field(
         False, description="Give 0 where the published evaluation has no S-measure, instead of the proper value."
     )
-    batch: int = Field(4, ge=1, description="Pictures predicted at a time.")
+    batch: int = Field(4, ge=1, description="Images predicted at a time.")
 
     def dataset(self) -> Dataset:
         """The dataset, opened; a tiny one in a smoke run that names no other."""
@@ -66,7 +66,7 @@ class PredictionSettings(AnalysisSettings):
 
 @dataclass(frozen=True)
 class PredictionTask:
-    """Some test pictures of one category."""
+    """Some test images of one category."""
 
     settings: PredictionSettings
     category: str
@@ -75,12 +75,12 @@ class PredictionTask:
     stop: int
 
     def __str__(self) -> str:
-        return f"{self.category}, pictures {self.first + 1} to {self.stop}"
+        return f"{self.category}, images {self.first + 1} to {self.stop}"
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """One picture's map.
+    """One image's map.
 
     Attributes:
         sample: its name.
@@ -94,7 +94,7 @@ class Predicted:
 
 
 def predict(task: PredictionTask) -> Iterator[Predicted]:
-    """Predict, or read, the maps of some pictures and compare them with their masks."""
+    """Predict, or read, the maps of some images and compare them with their masks."""
     settings = task.settings
     samples = task.source.category(task.category).test[task.first : task.stop]
     if settings.maps is not None:
@@ -116,7 +116,7 @@ def predict(task: PredictionTask) -> Iterator[Predicted]:
 
 
 def run(analysis: Analysis, settings: PredictionSettings) -> None:
-    """Write every test picture's map, and tables of scores where masks are known.
+    """Write every test image's map, and tables of scores where masks are known.
 
     Raises:
         SubbandError: a setting is wrong, or nothing could be predicted.
@@ -138,7 +138,7 @@ def run(analysis: Analysis, settings: PredictionSettings) -> None:
             PredictionTask(settings, name, source, first, min(first + _PICTURES_A_TASK, count)) for first in firsts
         ]
     if not tasks:
-        raise DataError(f"{dataset.uri} has no test pictures to predict")
+        raise DataError(f"{dataset.uri} has no test images to predict")
     scores: dict[str, dict[str, PictureScores]] = {}
     written = 0
     for task, predicted in analysis.spread(predict, tasks):
@@ -150,14 +150,14 @@ def run(analysis: Analysis, settings: PredictionSettings) -> None:
     rows = [
         {
             "category": category,
-            "picture": name,
+            "image": name,
             **{key: f"{value:.6g}" for key, value in summarise_scores([each]).items()},
         }
         for category, pictures in scores.items()
         for name, each in sorted(pictures.items())
     ]
     if rows:
-        analysis.table("pictures", rows)
+        analysis.table("images", rows)
     means = {category: summarise_scores(list(pictures.values())) for category, pictures in scores.items()}
     metrics = next(iter(means.values()), {})
     analysis.table(
@@ -177,7 +177,7 @@ def run(analysis: Analysis, settings: PredictionSettings) -> None:
 
 
 def map_name(category: str, sample: str) -> str:
-    """Where a picture's map lies below the results' folder."""
+    """Where an image's map lies below the results' folder."""
     return f"{category}/{sample.removeprefix('test/')}.png"
 
 

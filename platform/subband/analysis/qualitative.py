@@ -1,4 +1,4 @@
-"""Pictures of what a detector sees, one file a picture: defects of every kind, and good pictures beside them."""
+"""Images of what a detector sees, one file an image: defects of every kind, and good images beside them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class QualitativeSettings(AnalysisSettings):
         description="Each a set of figures: METHOD, METHOD:param=value,..., models:/NAME@champion or a saved detector's folder, "
         "with {category} where a category's name stands; by default every method with its defaults.",
     )
-    defective: int = Field(10, ge=0, description="Defective pictures a category, evenly from its kinds of defect.")
-    good: int = Field(2, ge=0, description="Good test pictures a category.")
+    defective: int = Field(10, ge=0, description="Defective images a category, evenly from its kinds of defect.")
+    good: int = Field(2, ge=0, description="Good test images a category.")
     scale: Literal["category", "image"] = Field(
         "category",
-        description="Colours of the maps. category: one scale for all pictures of a category, so that good ones look good. "
-        "image: from the lowest to the highest value of each picture, as published: every picture shows a hot spot.",
+        description="Colours of the maps. category: one scale for all images of a category, so that good ones look good. "
+        "image: from the lowest to the highest value of each image, as published: every image shows a hot spot.",
     )
-    batch: int = Field(16, ge=1, description="Pictures scored at a time.")
+    batch: int = Field(16, ge=1, description="Images scored at a time.")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class DrawnFigure:
     Attributes:
         sample: its sample's name.
         defect: ``good`` or the kind of defect.
-        score: of the picture.
+        score: of the image.
         threshold: of the detector.
         png: the file.
         notes: for the reader.
@@ -123,7 +123,7 @@ def draw(task: FigureTask) -> Iterator[DrawnFigure]:
 
 @torch.inference_mode()
 def _explained(detector: Detector, batches: Sequence[torch.Tensor]) -> dict[str, np.ndarray]:
-    """The detector's further maps of all pictures, (N, h, w) by name."""
+    """The detector's further maps of all images, (N, h, w) by name."""
     where = next(detector.buffers()).device
     parts = [detector.explain(batch.to(where)) for batch in batches]
     return {name: torch.cat([part[name].float().cpu() for part in parts]).numpy() for name in parts[0]}
@@ -153,7 +153,7 @@ def run(analysis: Analysis, settings: QualitativeSettings) -> None:
     rows = []
     counts: dict[str, int] = {}
     for task, drawn in analysis.spread(draw, tasks):
-        # The sample's own path keeps pictures of one file name and different kinds of defect apart.
+        # The sample's own path keeps images of one file name and different kinds of defect apart.
         file = f"{folders[task.spec.label]}{task.category}/{drawn.sample.removeprefix('test/')}.png"
         analysis.path(file).write_bytes(drawn.png)
         rows.append(

@@ -1,6 +1,6 @@
-"""How a detector's metrics fall as test pictures get worse; bank and model stay clean.
+"""How a detector's metrics fall as test images get worse; bank and model stay clean.
 
-Every detector sees the same distorted pictures: noise is drawn from the seed and the picture, not from the detector.
+Every detector sees the same distorted images: noise is drawn from the seed and the image, not from the detector.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WORDS = {"noise": "Gaussian noise", "colour": "colour jitter"}
 class RobustnessSettings(AnalysisSettings):
     """Settings of a robustness analysis."""
 
-    kind: Literal["noise", "colour"] = Field("noise", description="What is done to the test pictures.")
+    kind: Literal["noise", "colour"] = Field("noise", description="What is done to the test images.")
     detectors: tuple[str, ...] = Field(
         (),
         description="Each a curve: METHOD, METHOD:param=value,..., models:/NAME@champion or a saved detector's folder, with "
@@ -46,16 +46,16 @@ class RobustnessSettings(AnalysisSettings):
     )
     draw: perturb.NoiseDraw = Field(
         "common",
-        description="common: one noise draw a picture, scaled by the level. reference: fresh noise for every picture and "
+        description="common: one noise draw an image, scaled by the level. reference: fresh noise for every image and "
         "level, as published.",
     )
     seed: int = Field(42, ge=0, description="Seed of the noise.")
     tile_range: Literal["row", "detector"] = Field(
         "detector",
-        description="Colour range of the picture tile. detector: one for each detector in all rows, since distances of two "
+        description="Colour range of the image tile. detector: one for each detector in all rows, since distances of two "
         "detectors have different units. row: one for both detectors in each row, as published.",
     )
-    batch: int = Field(16, ge=1, description="Pictures scored at a time.")
+    batch: int = Field(16, ge=1, description="Images scored at a time.")
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class LevelResult:
 
     Attributes:
         level: of the distortion.
-        metrics: of all test pictures; an undefined one is absent.
+        metrics: of all test images; an undefined one is absent.
         notes: for the reader.
-        cell: what the tile shows of the first good test picture, where the tile has this level.
+        cell: what the tile shows of the first good test image, where the tile has this level.
     """
 
     level: float
@@ -100,7 +100,7 @@ def curve(task: CurveTask) -> Iterator[LevelResult]:
     """Score every level.
 
     Raises:
-        DataError: the category has no test pictures.
+        DataError: the category has no test images.
         SubbandError: the detector cannot be obtained.
     """
     obtained = obtain(task.spec, task.source.category(task.category), task.source)
@@ -123,10 +123,10 @@ def curve(task: CurveTask) -> Iterator[LevelResult]:
 
 
 class Seen:
-    """Remembers one picture of those that pass by.
+    """Remembers one image of those that pass by.
 
     Args:
-        index: of the picture.
+        index: of the image.
     """
 
     def __init__(self, index: int) -> None:
@@ -228,7 +228,7 @@ def _write(
         panels,
         distortion.unit,
         f"{name}: robustness against {_WORDS[settings.kind]}",
-        f"All test pictures, distorted after framing: {distortion.about}. The detectors stay as they were.",
+        f"All test images, distorted after framing: {distortion.about}. The detectors stay as they were.",
     )
     analysis.figure(f"{settings.kind}_curves_{name}", figure)
     whole = all(float(level).is_integer() for level in levels)
@@ -249,7 +249,7 @@ def _write_tile(
         for label, results in list(here.items())[:2]
     }
     unit = "sigma" if settings.kind == "noise" else "factor"
-    figure = robustness_tile(columns, unit, f"{name}: one picture under {_WORDS[settings.kind]}", settings.tile_range)
+    figure = robustness_tile(columns, unit, f"{name}: one image under {_WORDS[settings.kind]}", settings.tile_range)
     analysis.figure(f"{settings.kind}_tile_{name}", figure)
 
 

@@ -1,4 +1,4 @@
-"""Scoring prepared pictures with a detector, and the truth they are compared with."""
+"""Scoring prepared images with a detector, and the truth they are compared with."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def device() -> torch.device:
 
 
 def everything_reports(category: Category) -> Truth:
-    """All test pictures report and none chooses: an analysis describes, it selects nothing.
+    """All test images report and none chooses: an analysis describes, it selects nothing.
 
     Raises:
-        DataError: the category has no test pictures.
+        DataError: the category has no test images.
     """
     if not category.test:
-        raise DataError(f"category {category.name} has no test pictures, so there is nothing to analyse")
+        raise DataError(f"category {category.name} has no test images, so there is nothing to analyse")
     return Truth(category.test, (), tuple(range(len(category.test))))
 
 
 @torch.inference_mode()
 def score_batches(detector: Detector, batches: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Maps (N, S, S) and scores (N,) of pictures (n, 3, S, S) in [0, 1], float32 without TF32."""
+    """Maps (N, S, S) and scores (N,) of images (n, 3, S, S) in [0, 1], float32 without TF32."""
     where = next(detector.buffers()).device
     maps, scores = [], []
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -43,5 +43,5 @@ def score_batches(detector: Detector, batches: Iterable[Tensor]) -> tuple[np.nda
 
 
 def as_uint8(image: Tensor) -> np.ndarray:
-    """A picture (3, H, W) in [0, 1] as uint8 (H, W, 3), for display."""
+    """An image (3, H, W) in [0, 1] as uint8 (H, W, 3), for display."""
     return np.asarray((image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())

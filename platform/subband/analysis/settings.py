@@ -18,7 +18,7 @@ SMOKE_DATA = "synthetic:?train=6&test=8&size=64&categories=weave,nut"
 
 @dataclass(frozen=True)
 class Source:
-    """Where a worker finds pictures, shared stages and registered detectors.
+    """Where a worker finds images, shared stages and registered detectors.
 
     Attributes:
         data: dataset URI, absolute.
@@ -49,13 +49,13 @@ def require_defects(dataset: Dataset) -> None:
     """Refuse data on which nothing can be measured.
 
     Raises:
-        DataError: no category has both good and defective test pictures.
+        DataError: no category has both good and defective test images.
     """
     for name in dataset.categories:
         if len({sample.label for sample in dataset.category(name).test}) == 2:
             return
     raise DataError(
-        f"no category of {dataset.uri} has good and defective test pictures ({', '.join(dataset.categories)}): "
+        f"no category of {dataset.uri} has good and defective test images ({', '.join(dataset.categories)}): "
         "without both, no detector can be measured"
     )
 

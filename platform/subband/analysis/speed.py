@@ -6,11 +6,11 @@ protocol   what is timed
 published  WEDGE-Net's: one fixed random tensor on the device, warm-up, then iterations without waiting for any of them, so
            that launches overlap: a throughput at batch 1, not a latency. Forward and search alone, no post-processing,
            where the detector separates them; library defaults, so TF32 convolutions on a GPU.
-latency    batch 1, a real picture on the device, until its score is on the host; every picture is waited for
+latency    batch 1, a real image on the device, until its score is on the host; every image is waited for
 throughput the same region, one batch after the other, for several batch sizes
 ========== ===============================================================================================================
 
-None includes decoding, resizing and the copy of the picture to the device.
+None includes decoding, resizing and the copy of the image to the device.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SpeedSettings(AnalysisSettings):
     @classmethod
     def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if any(batch < 1 for batch in value):
-            raise ParamsError("a batch holds 1 picture or more")
+            raise ParamsError("a batch holds 1 image or more")
         return tuple(sorted({1, *value}))  # batch 1 is always reported
 
 
@@ -85,12 +85,12 @@ class Measurement:
         threads: torch threads.
         bank_rows: vectors in the memory bank, None without one.
         model_mb: size of the saved tensors, MB (10^6 bytes).
-        batch: pictures an iteration.
+        batch: images an iteration.
         iterations: timed.
         p50: median milliseconds an iteration; None where iterations were not waited for.
         p95: 95th percentile likewise.
         mean: mean milliseconds an iteration.
-        fps: pictures a second.
+        fps: images a second.
         notes: for the reader.
     """
 
@@ -218,7 +218,7 @@ def run(analysis: Analysis, settings: SpeedSettings) -> None:
         analysis.say(f"{task}: {measured.protocol}, batch {measured.batch}: {measured.fps:.1f} FPS{spread}")
         analysis.note(*(f"{task.category}: {note}" for note in measured.notes))
     analysis.note(
-        "published and throughput overlap iterations; latency waits for every picture; none includes decoding and resizing"
+        "published and throughput overlap iterations; latency waits for every image; none includes decoding and resizing"
     )
     rows = [_row(task, each) for task, lines in found.values() for each in lines]
     analysis.table("fps", rows)

@@ -67,7 +67,7 @@ def training_figures(
 
 
 def maps_gallery(detector: Detector, examples: Examples, title: str) -> Figure:
-    """Some pictures with mask, map and score."""
+    """Some images with mask, map and score."""
     rows = _spread(examples, ROWS)
     shown = [examples[ExampleKey(row)] for row in rows]
     images = np.stack([np.rint(255 * example["images"].numpy()).astype(np.uint8) for example in shown])
@@ -128,11 +128,11 @@ def _classified(classifier: Any, examples: Examples) -> tuple[list[int], np.ndar
 
 
 def _which(examples: Examples, chosen: Sequence[int]) -> str:
-    return "all pictures" if len(chosen) == len(examples) else f"{len(chosen)} of {len(examples)} pictures"
+    return "all images" if len(chosen) == len(examples) else f"{len(chosen)} of {len(examples)} images"
 
 
 def objects_gallery(detector: Any, examples: Any, title: str) -> Figure:
-    """Some pictures with boxes and masks."""
+    """Some images with boxes and masks."""
     pictures = [examples.pictures[row] for row in _spread(examples, ROWS)]
     images = [picture.image.open() for picture in pictures]
     return detection_gallery(

@@ -1,4 +1,4 @@
-"""Top-1 and top-5 of a classifier on labelled pictures, under any crop, size and precision, as timm's validation counts them."""
+"""Top-1 and top-5 of a classifier on labelled images, under any crop, size and precision, as timm's validation counts them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ValidationSettings(AnalysisSettings):
         DEMO, description="Dataset URI: imagefolder:PATH, timm:NAME?root=PATH, synthetic-shapes: and their options."
     )
     split: str | None = Field(None, description="train, validation or test; by default the last of them that is there.")
-    image_size: int | None = Field(None, ge=32, le=4096, description="Side of the pictures; by default as trained.")
+    image_size: int | None = Field(None, ge=32, le=4096, description="Side of the images; by default as trained.")
     crop_pct: float | None = Field(
         None, gt=0, le=1, description="Share of the resized side that is kept; as trained if left out."
     )
@@ -60,23 +60,23 @@ class ValidationSettings(AnalysisSettings):
     )
     classes: str | None = Field(
         None,
-        description="Only pictures of these classes are looked at, and told apart among these alone: names with commas between, or "
+        description="Only images of these classes are looked at, and told apart among these alone: names with commas between, or "
         "a file with one a line.",
     )
     real: Path | None = Field(
         None,
-        description="JSON file of ReaL labels, also counted: a list for each picture of ImageNet's validation by its number, or "
+        description="JSON file of ReaL labels, also counted: a list for each image of ImageNet's validation by its number, or "
         "lists by file name; each of indices of the model's classes.",
     )
     channel_heads: str | None = Field(
         None,
         description="With a published file, which does not tell them: heads of the channel attention in the four stages.",
     )
-    batch: int = Field(64, ge=1, description="Pictures at a time; less where the memory is too small.")
+    batch: int = Field(64, ge=1, description="Images at a time; less where the memory is too small.")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="In which the network computes under autocast."
     )
-    loaders: int = Field(0, ge=0, description="Processes that prepare pictures; 0 prepares them in the job's own.")
+    loaders: int = Field(0, ge=0, description="Processes that prepare images; 0 prepares them in the job's own.")
 
     def dataset(self) -> Dataset:
         """The dataset, opened; a tiny one in a smoke run that names no other."""
@@ -84,7 +84,7 @@ class ValidationSettings(AnalysisSettings):
 
 
 def run(analysis: Analysis, settings: ValidationSettings) -> None:
-    """Classify every picture of a split, and write tables of how often that is right.
+    """Classify every image of a split, and write tables of how often that is right.
 
     Raises:
         SubbandError: the model is no classifier, knows other classes than the data have, or a setting is wrong.
@@ -109,7 +109,7 @@ def run(analysis: Analysis, settings: ValidationSettings) -> None:
         analysis.note(f"of the model: {line}")
     split = list(data.splits)[-1] if settings.split is None else settings.split
     if split == "train":
-        analysis.note("these are training pictures: a model that saw them does better on them than on others")
+        analysis.note("these are training images: a model that saw them does better on them than on others")
     pictures, outputs, names = _compared(data, split, settings, known)
     framing = framed(classifier.params.framing, settings)
     examples = ClassExamples(pictures, framing)
@@ -126,13 +126,13 @@ def run(analysis: Analysis, settings: ValidationSettings) -> None:
     if settings.real is not None:
         real = _read_real(settings.real, pictures)
         metrics["real_top1"], counted = real_accuracy(logits, real)
-        analysis.note(f"ReaL labels: {counted} of {len(pictures)} pictures have any, and only these count")
+        analysis.note(f"ReaL labels: {counted} of {len(pictures)} images have any, and only these count")
     answers = told.argmax(dim=1).numpy()
     parameters = sum(parameter.numel() for parameter in network.parameters())
     row = {
         "model": settings.model,
         "data": data.uri,
-        "pictures": len(pictures),
+        "images": len(pictures),
         "classes": len(outputs),
         **{name: f"{value:.4f}" for name, value in metrics.items()},
         "parameters": parameters,
@@ -145,15 +145,15 @@ def run(analysis: Analysis, settings: ValidationSettings) -> None:
     }
     analysis.table("results", [row])
     analysis.path("results.json").write_text(json.dumps({**row, **metrics}, indent=1), encoding="utf-8")
-    shown = ("pictures", "classes", *metrics, "parameters", "image_size", "crop_pct", "crop_mode", "precision")
+    shown = ("images", "classes", *metrics, "parameters", "image_size", "crop_pct", "crop_mode", "precision")
     analysis.findings.shown["validation"] = [{name: row.get(name, f"{metrics.get(name, 0):.4f}") for name in shown}]
     analysis.table("classes", _by_class(pictures.labels, answers, names))
     probabilities = told.float().softmax(dim=1).amax(dim=1)
     analysis.table(
-        "pictures",
+        "images",
         [
             {
-                "picture": pictures.name(index),
+                "image": pictures.name(index),
                 "class": names[pictures.labels[index]],
                 "answer": names[answers[index]],
                 "probability": f"{float(probabilities[index]):.4f}",
@@ -191,7 +191,7 @@ def classifier_of(settings: ValidationSettings) -> Any:
 
 
 def framed(trained: Framing, settings: ValidationSettings) -> Framing:
-    """How pictures are framed: as trained, but for what the settings say.
+    """How images are framed: as trained, but for what the settings say.
 
     Raises:
         ParamsError: a standard deviation that is not above 0.
@@ -219,15 +219,15 @@ def all_logits(
     """Logits (N, K) of all examples, float32 on the CPU, and the batch that fitted into the memory.
 
     Args:
-        network: gives logits of normalised pictures.
-        examples: pictures to be judged.
+        network: gives logits of normalised images.
+        examples: images to be judged.
         batch: to begin with; where the memory is too small it is reduced by timm's rule, and what is done is kept.
         precision: of the computation.
-        loaders: processes that prepare pictures.
+        loaders: processes that prepare images.
         note: told of a reduction.
 
     Raises:
-        ModelError: the memory is too small for a single picture.
+        ModelError: the memory is too small for a single image.
     """
     found: list[Tensor] = []
     done = 0
@@ -241,13 +241,13 @@ def all_logits(
             if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not _out_of_memory(error):
                 raise
             if batch == 1:
-                raise ModelError("the memory is too small for one picture; give a smaller image_size") from error
+                raise ModelError("the memory is too small for one image; give a smaller image_size") from error
             reduced = max(1, decay_batch_step(batch))
-            note(f"the memory was too small for batches of {batch} pictures: they were reduced to {reduced}")
+            note(f"the memory was too small for batches of {batch} images: they were reduced to {reduced}")
             batch = reduced
             torch.cuda.empty_cache()
     if not found:
-        raise DataError("there are no pictures to classify")
+        raise DataError("there are no images to classify")
     return torch.cat(found), batch
 
 
@@ -275,7 +275,7 @@ def _logits(
 def _compared(
     data: ClassData, split: str, settings: ValidationSettings, known: Sequence[str]
 ) -> tuple[LabelledPictures, np.ndarray, list[str]]:
-    """The pictures with their labels among the compared classes, the model's outputs for these, and their names."""
+    """The images with their labels among the compared classes, the model's outputs for these, and their names."""
     pictures = data.split(split)
     own = {name: index for index, name in enumerate(known)}
     if settings.classes is None:
@@ -303,7 +303,7 @@ def _compared(
     labels = place[pictures.labels]
     kept = np.flatnonzero(labels >= 0)
     if not len(kept):
-        raise DataError(f"{data.uri} has no picture of {', '.join(names)} in the split")
+        raise DataError(f"{data.uri} has no image of {', '.join(names)} in the split")
     return Chosen(pictures, kept, labels[kept]), np.array([own[name] for name in names]), names
 
 
@@ -317,14 +317,14 @@ def _named(text: str) -> list[str]:
 
 
 def real_accuracy(logits_NK: Tensor, real: Sequence[Sequence[int]]) -> tuple[float, int]:
-    """Share of the pictures whose most probable class is one of their ReaL labels, and how many pictures have any.
+    """Share of the images whose most probable class is one of their ReaL labels, and how many images have any.
 
     Beyer et al., "Are we done with ImageNet?", 2020.
     """
     said = logits_NK.argmax(dim=1).tolist()
     right = [answer in labels for answer, labels in zip(said, real, strict=True) if len(labels)]
     if not right:
-        raise DataError("no picture has a ReaL label")
+        raise DataError("no image has a ReaL label")
     return float(np.mean(right)), len(right)
 
 
@@ -347,10 +347,10 @@ def _read_real(path: Path, pictures: LabelledPictures) -> list[list[int]]:
 
 
 def _by_stem(path: Path, content: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """The entries of pictures by their file names alone, without folders and suffixes.
+    """The entries of images by their file names alone, without folders and suffixes.
 
     Raises:
-        DataError: a picture has no entry, or a file name is of several entries or of several pictures.
+        DataError: an image has no entry, or a file name is of several entries or of several images.
     """
     entries: dict[str, list[str]] = defaultdict(list)
     for name in content:
@@ -358,14 +358,14 @@ def _by_stem(path: Path, content: Mapping[str, Any], names: Sequence[str]) -> li
     stems = [Path(name).stem for name in names]
     if missing := [stem for stem in stems if stem not in entries]:
         raise DataError(
-            f"ReaL labels {path} have none for {missing[0]} ({len(missing)} of {len(stems)} pictures); they are for ImageNet's "
-            "validation pictures by their numbers, or give lists by file name"
+            f"ReaL labels {path} have none for {missing[0]} ({len(missing)} of {len(stems)} images); they are for ImageNet's "
+            "validation images by their numbers, or give lists by file name"
         )
     asked = Counter(stems)
     if several := [stem for stem in asked if asked[stem] > 1 or len(entries[stem]) > 1]:
         raise DataError(
-            f"ReaL labels {path}: {several[0]} names {asked[several[0]]} pictures and {len(entries[several[0]])} entries; give "
-            f"every picture an entry by its whole name, for instance {names[0]}"
+            f"ReaL labels {path}: {several[0]} names {asked[several[0]]} images and {len(entries[several[0]])} entries; give "
+            f"every image an entry by its whole name, for instance {names[0]}"
         )
     return [entries[stem][0] for stem in stems]
 
@@ -377,6 +377,6 @@ def _by_class(labels: np.ndarray, answers: np.ndarray, names: Sequence[str]) -> 
         if own.any():
             top1 = f"{(answers[own] == index).mean():.4f}"
             rows.append(
-                {"class": name, "pictures": int(own.sum()), "top1": top1, "answers": int((answers == index).sum())}
+                {"class": name, "images": int(own.sum()), "top1": top1, "answers": int((answers == index).sum())}
             )
     return rows

@@ -68,7 +68,7 @@ class CellResult:
 
     Attributes:
         column: number of the value.
-        metrics: on all test pictures; an undefined one is absent.
+        metrics: on all test images; an undefined one is absent.
         notes: for the reader.
         seconds: that were computed for it; what earlier values shared is not counted again.
         realised: rows of `subband.analysis.realised`, where they were asked for.
@@ -128,7 +128,7 @@ def run(analysis: Analysis, settings: ValueTableSettings) -> None:
     analysis.findings.params |= {"varied": varied or "nothing", "values": columns, **fixed}
     if decision is not None:
         analysis.note(f"weights: {decision[1]} ({decision[2]})")
-    analysis.note("every figure is on all labelled test pictures; nothing was chosen by them, so pick no winner here")
+    analysis.note("every figure is on all labelled test images; nothing was chosen by them, so pick no winner here")
 
     tasks = [ColumnTask(name, method.name, params, source, settings.calibration) for name in dataset.categories]
     cells: dict[tuple[str, int], CellResult] = {}
@@ -151,7 +151,7 @@ def run(analysis: Analysis, settings: ValueTableSettings) -> None:
             {"Category": name, **{column: _percent(v) for column, v in zip(columns, line, strict=True)}}
             for name, line in panels[metric].items()
         ]
-        analysis.table(f"evaluation_{metric}", rows, title=f"{metric} (%), all test pictures: {method.name}")
+        analysis.table(f"evaluation_{metric}", rows, title=f"{metric} (%), all test images: {method.name}")
         for column, value in zip(columns, average, strict=True):
             analysis.number(f"{metric}/{column}", value)
     if settings.calibration:

@@ -1,4 +1,4 @@
-"""Memory banks: which feature vectors of good pictures are kept, and how far a new vector is from the nearest of them."""
+"""Memory banks: which feature vectors of good images are kept, and how far a new vector is from the nearest of them."""
 
 from subband.banks.criteria import matrix_norms, mean_distances, starting_rows
 from subband.banks.kcenter import GreedyKCenter, distances_to

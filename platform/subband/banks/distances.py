@@ -77,5 +77,5 @@ def check_vectors(rows: Tensor, kind: str, start: int = 0) -> None:
     bad = int((~(norms <= LARGEST_NORM)).nonzero()[0])
     what = "NaN or infinite numbers" if not rows[bad].isfinite().all() else f"a length above {LARGEST_NORM:.1g}"
     raise DataError(
-        f"{kind} vector {start + bad} has {what}; the features are broken: look at the pictures and weights they were made from"
+        f"{kind} vector {start + bad} has {what}; the features are broken: look at the images and weights they were made from"
     )

@@ -80,7 +80,7 @@ def nearest_in_prefixes(
         neighbours: K, how many rows of each query are wanted.
         initial: what an earlier search found for these queries; its rows take part as if they came first.
         offset: number of the bank's first row, for a bank whose earlier rows `initial` has seen. Prefixes count them too.
-        query_group: int64 (Q,). A row of the query's own group is left out, for instance the rows of its own picture.
+        query_group: int64 (Q,). A row of the query's own group is left out, for instance the rows of its own image.
         bank_group: int64 (M,), given together with `query_group`.
         device: where to compute; by default where a tensor bank or query lies, else the processor.
         coarse: precision of a first look at all pairs (see `choose_rounding`); it changes the time, never the result.

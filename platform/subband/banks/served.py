@@ -1,4 +1,4 @@
-"""The bank inside a deployed detector: a torch module that is ready for the next picture."""
+"""The bank inside a deployed detector: a torch module that is ready for the next image."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class NearestNeighbours(nn.Module):
         check_vectors(self.bank, "bank")
         side = tile_side(self.bank.device)
         self.centre = self.bank[:side].mean(dim=0)
-        # Rounding the queries of one picture costs more than a small bank's products save.
+        # Rounding the queries of one image costs more than a small bank's products save.
         coarse = "none" if self._coarse == "auto" and len(self.bank) < _COARSE_ROWS else self._coarse
         rounding = choose_rounding(coarse, self.bank[:side], self.centre)
         self._blocks = [

@@ -37,11 +37,11 @@ class ChampionReport:
         folder: of the saved model.
         threshold: in force; None for a model that calls nothing defective.
         rule: how it was chosen.
-        false_alarms: share of good test pictures above it, None where there are none.
-        detected: share of defective test pictures above it, None where there are none.
+        false_alarms: share of good test images above it, None where there are none.
+        detected: share of defective test images above it, None where there are none.
         parity: see `subband.champions.parity.difference`.
         figures: PNG files by name.
-        scores: one row a scored picture: name, label, score and decision.
+        scores: one row a scored image: name, label, score and decision.
     """
 
     category: str
@@ -64,7 +64,7 @@ class Winner:
         params: the winning params.
         category: its samples.
         reported: indices of the test samples whose labels may be reported on; None for all.
-        fpr: share of good pictures that may be called defective.
+        fpr: share of good images that may be called defective.
         about: what a reader must know, saved with the detector.
         pixel_fpr: share of the pixels of good images that may be called defective.
     """
@@ -80,10 +80,10 @@ class Winner:
 
 @dataclass(frozen=True)
 class _Scored:
-    """The M pictures on which a champion is judged: all test pictures, or the training pictures where there are none.
+    """The M images on which a champion is judged: all test images, or the training images where there are none.
 
     Attributes:
-        samples: the pictures.
+        samples: the images.
         labels: (M,) 0 or 1.
         images: uint8 (M, 3, S, S), preprocessed.
         maps: (M, S, S), as evaluated.
@@ -99,28 +99,28 @@ class _Scored:
     reported: np.ndarray
 
     def reported_with(self, label: int) -> np.ndarray:
-        """Indices of the reported pictures of one label."""
+        """Indices of the reported images of one label."""
         return np.asarray(self.reported[self.labels[self.reported] == label])
 
     @property
     def has_both_labels(self) -> bool:
-        """Whether there are good and defective pictures to report on."""
+        """Whether there are good and defective images to report on."""
         return bool(len(self.reported_with(0)) and len(self.reported_with(1)))
 
 
 def champion_split(category: Category) -> Split:
-    """What a champion is fitted to and judged on: all test pictures, or the training pictures where there are none.
+    """What a champion is fitted to and judged on: all test images, or the training images where there are none.
 
     It is the split of a sweep under selection=test or holdout: that one's stages are found in the store.
 
     Raises:
-        DataError: training pictures are defective, as those are that a segmenter learns from, or all belong together.
+        DataError: training images are defective, as those are that a segmenter learns from, or all belong together.
     """
     if defective := [sample.name for sample in category.train if sample.label]:
         raise DataError(
-            f"{len(defective)} of {len(category.train)} training pictures of {category.name} may be defective ({defective[0]}): "
+            f"{len(defective)} of {len(category.train)} training images of {category.name} may be defective ({defective[0]}): "
             "they are examples for segmentation, with masks, and a method without training takes all that it is fitted to for "
-            "good. Use data with good training pictures (mvtec:PATH, visa:PATH, synthetic:), or train a segmenter on these"
+            "good. Use data with good training images (mvtec:PATH, visa:PATH, synthetic:), or train a segmenter on these"
         )
     split = fit_split(category, category.test or category.train)
     groups = split.fit_groups
@@ -173,7 +173,7 @@ def fit_winner(winner: Winner, runner: Runner, best_f1: float | None = None) -> 
 
 
 def build_champion(winner: Winner, store: Store, folder: Path, figures_folder: Path | None = None) -> ChampionReport:
-    """Fit the winner to every good training picture and prove that the saved detector is the one that was evaluated.
+    """Fit the winner to every good training image and prove that the saved detector is the one that was evaluated.
 
     Args:
         winner: what is fitted, and to what.

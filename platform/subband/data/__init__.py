@@ -1,4 +1,4 @@
-"""Images and labels: opening datasets, loading pictures, splitting for selection, fingerprinting content.
+"""Images and labels: opening datasets, loading images, splitting for selection, fingerprinting content.
 
 Examples for segmentation are in `subband.data.segmentation.examples`, which imports torch.
 """

@@ -18,7 +18,7 @@ Conversion = Callable[[Image.Image], Image.Image]
 DEFAULT_MAX_PIXELS = 100_000_000
 MAX_PIXELS_VARIABLE = "SUBBAND_MAX_PIXELS"
 
-# Pictures arrive over HTTP too, and some of Pillow's other decoders start external programs (EPS starts Ghostscript).
+# Images arrive over HTTP too, and some of Pillow's other decoders start external programs (EPS starts Ghostscript).
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 
 _SUBFILE_TYPE, _REDUCED = 254, 1  # TIFF's tag of a page, and its bit for a smaller copy of another page
@@ -29,7 +29,7 @@ class FormatError(DataError):
 
 
 def pixel_limit() -> int:
-    """Largest picture that is decoded, in pixels: ``SUBBAND_MAX_PIXELS``, else 100 million.
+    """Largest image that is decoded, in pixels: ``SUBBAND_MAX_PIXELS``, else 100 million.
 
     Raises:
         DataError: the variable is not a positive whole number.
@@ -53,7 +53,7 @@ def opened(path: Path) -> IO[bytes]:
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; restore the file or take it out of the dataset") from None
     except IsADirectoryError:
-        raise DataError(f"{path} is a folder, where a picture file was expected") from None
+        raise DataError(f"{path} is a folder, where an image file was expected") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
 
@@ -84,7 +84,7 @@ def decode(stream: IO[bytes], what: str, max_pixels: int | None, convert: Conver
 
 
 def header(stream: IO[bytes], what: str, max_pixels: int | None) -> Image.Image:
-    """The picture with its header read and its pixels not yet decoded."""
+    """The image with its header read and its pixels not yet decoded."""
     limit = pixel_limit() if max_pixels is None else max_pixels
     _let_pillow_pass(limit)
     try:
@@ -96,7 +96,7 @@ def header(stream: IO[bytes], what: str, max_pixels: int | None) -> Image.Image:
         if stream.tell() == 0:
             raise DataError(f"{what} is empty (0 bytes); copy it again from its origin, or remove it") from None
         raise DataError(
-            f"{what} is not a picture that can be read; save it as PNG, JPEG, BMP, TIFF, WebP, GIF or PPM"
+            f"{what} is not an image that can be read; save it as PNG, JPEG, BMP, TIFF, WebP, GIF or PPM"
         ) from error
     width, height = picture.size
     if width * height > limit:
@@ -127,7 +127,7 @@ def frame_count(picture: Image.Image) -> int:
 
 
 def alone(picture: Image.Image) -> Image.Image:
-    """The same picture, if it is the only one of its file: else all but the first would be passed over.
+    """The same image, if it is the only one of its file: else all but the first would be passed over.
 
     Raises:
         DataError: it has several frames; the message has no subject.

@@ -1,6 +1,6 @@
 """Fingerprints: what a stored result was computed from, by content.
 
-Two fingerprints are kept apart. That of the pictures alone keys every stage that must not see labels; that of samples
+Two fingerprints are kept apart. That of the images alone keys every stage that must not see labels; that of samples
 with their labels and masks keys scores. Names and places of files enter neither, but the order does, since results
 are stored in it.
 """
@@ -23,15 +23,15 @@ NO_MASK = "-"
 
 
 def fingerprint_images(sources: Sequence[ImageSource], cache: Path | None = None, threads: int | None = None) -> str:
-    """Fingerprint of pictures in their order.
+    """Fingerprint of images in their order.
 
     Args:
-        sources: the pictures.
+        sources: the images.
         cache: folder of the digest cache; by default ``SUBBAND_CACHE``, else ``~/.cache/subband``.
         threads: files read at a time; by default one a processor, at most 8.
 
     Returns:
-        64 hexadecimal digits; equal for equal pictures in equal order, wherever they lie.
+        64 hexadecimal digits; equal for equal images in equal order, wherever they lie.
 
     Raises:
         DataError: a file cannot be read.
@@ -47,7 +47,7 @@ def fingerprint(
     Args:
         samples: the samples.
         include_labels: whether labels, defect names and masks count. Without them this is the `fingerprint_images` of
-            the samples' pictures.
+            the samples' images.
         cache: folder of the digest cache; by default ``SUBBAND_CACHE``, else ``~/.cache/subband``.
         threads: files read at a time; by default one a processor, at most 8.
 

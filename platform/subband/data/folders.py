@@ -1,4 +1,4 @@
-"""What the dataset families in folders share: listing pictures, finding masks, and the dataset object itself."""
+"""What the dataset families in folders share: listing images, finding masks, and the dataset object itself."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def visible_folders(folder: Path) -> list[Path]:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """Picture files of a folder, sorted by name; other files and hidden ones are ignored.
+    """Image files of a folder, sorted by name; other files and hidden ones are ignored.
 
     Raises:
         DataError: two images differ only in their suffix, so that neither their names nor their masks are unique, or a link
@@ -210,7 +210,7 @@ def picture_files(folder: Path) -> list[Path]:
         if other is not file:
             raise DataError(
                 f"{other} and {file.name} have the same name but for the suffix, "
-                "so pictures and masks cannot be paired by name; rename or remove one"
+                "so images and masks cannot be paired by name; rename or remove one"
             )
     return files
 
@@ -222,13 +222,13 @@ def folder_samples(
     mask_folder: Path | None = None,
     rule: MaskRule | None = None,
 ) -> list[Sample]:
-    """The samples of a folder that holds the pictures of one kind.
+    """The samples of a folder that holds the images of one kind.
 
     Args:
-        folder: holds the pictures; may be missing.
+        folder: holds the images; may be missing.
         split: which split they belong to.
         defect: ``good`` or the name of the defect kind.
-        mask_folder: holds a mask for each picture, ``<stem>_mask.png`` or ``<stem>.png``; None where no masks exist.
+        mask_folder: holds a mask for each image, ``<stem>_mask.png`` or ``<stem>.png``; None where no masks exist.
         rule: of the masks; by default every level above 0 is defective.
 
     Raises:

@@ -1,13 +1,13 @@
-"""Picture files: decoding with Pillow into 8-bit RGB images and 8-bit grey masks.
+"""Image files: decoding with Pillow into 8-bit RGB images and 8-bit grey masks.
 
-Every mode that Pillow reads becomes the same two kinds of picture:
+Every mode that Pillow reads becomes the same two kinds of image:
 
 - 16-bit grey is scaled, never clipped: 65535 becomes 255, or the highest value of the significant bits that a data set's
   `ReadingRule` states; floats in [0, 1] are scaled to 0..255.
 - Alpha is dropped and the stored colours are kept, as the reference's ``convert("RGB")`` does: what a defect detector
   must look at is what the camera stored, not a composite over an invented background. Palette transparency is dropped
   likewise.
-- 1-bit, 8-bit grey, palette and CMYK pictures are converted to RGB.
+- 1-bit, 8-bit grey, palette and CMYK images are converted to RGB.
 - A mask keeps every non-zero pixel non-zero: label ids as small as 1 of 65535, and colours that luminance would round
   to 0. Where all visible pixels have one colour, its alpha channel is the mask; where no colour of its palette is black,
   index 0 is the background.
@@ -83,10 +83,10 @@ class FileSource:
     rule: ReadingRule = PLAIN
 
     def open(self) -> Image.Image:
-        """The decoded picture, mode RGB.
+        """The decoded image, mode RGB.
 
         Raises:
-            DataError: the file is missing, empty, truncated, no picture, or over the pixel limit.
+            DataError: the file is missing, empty, truncated, no image, or over the pixel limit.
         """
         with opened(self.path) as stream:
             return decode_rgb(stream, str(self.path), rule=self.rule)
@@ -120,7 +120,7 @@ class MaskFileSource:
         """The decoded mask, mode L; a pixel is zero only where every stored channel is zero.
 
         Raises:
-            DataError: the file is missing, empty, truncated, no picture, or over the pixel limit.
+            DataError: the file is missing, empty, truncated, no image, or over the pixel limit.
         """
         with opened(self.path) as stream:
             return decode_mask(stream, str(self.path), orientation=self.orientation)
@@ -214,19 +214,19 @@ def to_picture(value: Image.Image | NDArray[np.generic], rule: ReadingRule = PLA
 
 
 def decode_image(data: bytes, what: str, max_pixels: int | None = None, rule: ReadingRule = PLAIN) -> Image.Image:
-    """Decode an encoded picture that is already in memory, for instance the body of a request.
+    """Decode an encoded image that is already in memory, for instance the body of a request.
 
     Args:
         data: bytes of a PNG, JPEG, BMP, TIFF, WebP, GIF or PPM file.
-        what: how messages call the picture ("request body", a file name).
+        what: how messages call the image ("request body", a file name).
         max_pixels: largest width x height; by default `pixel_limit()`.
         rule: how it is read.
 
     Returns:
-        The picture, mode RGB.
+        The image, mode RGB.
 
     Raises:
-        DataError: empty, truncated, no picture, or over the pixel limit.
+        DataError: empty, truncated, no image, or over the pixel limit.
     """
     return decode_rgb(io.BytesIO(data), what, max_pixels, rule)
 
@@ -234,7 +234,7 @@ def decode_image(data: bytes, what: str, max_pixels: int | None = None, rule: Re
 def decode_frames(
     data: bytes, what: str, max_pixels: int | None = None, rule: ReadingRule = PLAIN
 ) -> list[Image.Image]:
-    """Decode every frame of an encoded picture: one of most files, several of an animation or a TIFF of many pages.
+    """Decode every frame of an encoded image: one of most files, several of an animation or a TIFF of many pages.
 
     Args:
         data: as `decode_image` takes.
@@ -299,18 +299,18 @@ def decode_ids(
 
 
 def picture_size(source: ImageSource) -> tuple[int, int]:
-    """Width and height of a picture in pixels, from its header or recipe where it has one, else by decoding it."""
+    """Width and height of an image in pixels, from its header or recipe where it has one, else by decoding it."""
     return source.size() if isinstance(source, _Sized) else source.open().size
 
 
 def file_size(path: Path, orientation: Orientation = "apply") -> tuple[int, int]:
-    """Width and height in pixels, from the header of a picture file alone; errors as `FileSource.size`."""
+    """Width and height in pixels, from the header of an image file alone; errors as `FileSource.size`."""
     with opened(path) as stream, header(stream, str(path), None) as picture:
         return seen_size(picture, orientation)
 
 
 def to_rgb(picture: Image.Image, rule: ReadingRule = PLAIN) -> Image.Image:
-    """The picture in 8-bit RGB, by the rules at the top of this file; it carries no tags that would turn it again.
+    """The image in 8-bit RGB, by the rules at the top of this file; it carries no tags that would turn it again.
 
     Raises:
         DataError: deep samples of unknown scale.
@@ -321,7 +321,7 @@ def to_rgb(picture: Image.Image, rule: ReadingRule = PLAIN) -> Image.Image:
 def _upright(
     picture: Image.Image, convert: Conversion, orientation: Orientation, bits: int | None = None
 ) -> Image.Image:
-    """Decode, convert and turn a picture."""
+    """Decode, convert and turn an image."""
     turn = turn_of(picture, orientation)  # before it is decoded: then Pillow forgets the tags of some formats
     loaded = decoded(picture, bits)
     try:

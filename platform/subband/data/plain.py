@@ -1,6 +1,6 @@
-"""``images:PATH``: a folder of pictures about which nothing is known, for predictions.
+"""``images:PATH``: a folder of images about which nothing is known, for predictions.
 
-Sub-folders are read too. Every picture is a test sample without a mask, labelled good because nothing else is said of it; there is
+Sub-folders are read too. Every image is a test sample without a mask, labelled good because nothing else is said of it; there is
 nothing to learn from and nothing to measure with.
 """
 
@@ -18,20 +18,20 @@ UNKNOWN = "unknown"
 
 
 def open_plain(path: str, options: Mapping[str, str]) -> FolderDataset:
-    """Open a folder of pictures.
+    """Open a folder of images.
 
     Args:
         path: the folder; relative to the current folder, ``~`` is the home folder.
         options: none are known but ``categories``, whose one value is the folder's name.
 
     Raises:
-        DataError: no such folder, no picture in it, or an unknown option.
+        DataError: no such folder, no image in it, or an unknown option.
     """
     uri = f"images:{path}"
     root = existing_folder(path, uri)
     samples = tuple(_samples(root, "test"))
     if not samples:
-        raise DataError(f"{root} holds no picture, nor do its sub-folders; give the folder of the pictures to predict")
+        raise DataError(f"{root} holds no image, nor do its sub-folders; give the folder of the images to predict")
     names, query = chosen_categories(options, [root.name], uri)
     return FolderDataset("images", root, names, query, lambda name: Category(name, (), samples))
 

@@ -1,6 +1,6 @@
-"""From pictures of any size to one array: framing, resizing, and threaded loading.
+"""From images of any size to one array: framing, resizing, and threaded loading.
 
-Shapes: N pictures, H = W = ``image_size`` in pixels. Images stay uint8 here; scaling to [0, 1] and normalisation
+Shapes: N images, H = W = ``image_size`` in pixels. Images stay uint8 here; scaling to [0, 1] and normalisation
     belong to the
 backbones. ``crop`` is the preprocessing of WE-PaDiM and of most published figures.
 """
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class Preprocess(BaseModel):
-    """How a picture becomes a square array.
+    """How an image becomes a square array.
 
     Attributes:
         framing: ``crop`` resizes the shorter side to ``resize`` and keeps the central square (6 % of every side of a
-            square picture is lost at the default sizes, a fifth at the left and right of a 3:2 picture); ``stretch``
-            resizes the whole picture to the square, so that nothing is cut off.
+            square image is lost at the default sizes, a fifth at the left and right of a 3:2 image); ``stretch``
+            resizes the whole image to the square, so that nothing is cut off.
         resize: shorter side in pixels before the crop; ``stretch`` does not read it.
         image_size: side of the result in pixels.
         resampling: filter that resizes images, antialiased by Pillow. Masks are always resized to the nearest pixel.
@@ -52,7 +52,7 @@ class Preprocess(BaseModel):
         return self
 
     def image(self, picture: Image.Image) -> NDArray[np.uint8]:
-        """Frame an RGB picture; uint8 (H, W, 3)."""
+        """Frame an RGB image; uint8 (H, W, 3)."""
         return np.asarray(self._frame(picture, Image.Resampling[self.resampling.upper()]))
 
     def mask(self, picture: Image.Image) -> NDArray[np.bool_]:
@@ -101,18 +101,18 @@ class Masks:
 def load_images(
     sources: Sequence[ImageSource], preprocess: Preprocess, threads: int | None = None
 ) -> NDArray[np.uint8]:
-    """Decode and frame pictures.
+    """Decode and frame images.
 
     Args:
-        sources: N pictures.
+        sources: N images.
         preprocess: how each becomes a square array.
-        threads: pictures decoded at a time; by default one a processor, at most 8. The result does not depend on it.
+        threads: images decoded at a time; by default one a processor, at most 8. The result does not depend on it.
 
     Returns:
         uint8 (N, 3, H, W), in the order of the sources.
 
     Raises:
-        DataError: a picture cannot be decoded; the message names it.
+        DataError: an image cannot be decoded; the message names it.
     """
     images_N3HW = np.empty((len(sources), 3, preprocess.image_size, preprocess.image_size), np.uint8)
 

@@ -14,32 +14,32 @@ FOREGROUND = "foreground"
 
 
 class ImageSource(Protocol):
-    """Where one picture comes from: a file, or a recipe that draws it."""
+    """Where one image comes from: a file, or a recipe that draws it."""
 
     def open(self) -> Image:
-        """The decoded picture at its own size: RGB for an image, 8-bit grey for a mask.
+        """The decoded image at its own size: RGB for an image, 8-bit grey for a mask.
 
         Raises:
-            DataError: the picture is missing, truncated or too large; the message names it.
+            DataError: the image is missing, truncated or too large; the message names it.
         """
         ...
 
     def digest(self) -> str:
-        """Hexadecimal hash of the content: equal pictures give equal digests, wherever they lie."""
+        """Hexadecimal hash of the content: equal images give equal digests, wherever they lie."""
         ...
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture of a category.
+    """One image of a category.
 
     Attributes:
         name: unique in its category and readable, for instance ``test/cut/003``.
-        split: ``train`` (what is learnt from: good pictures, or for segmentation pictures with masks) or ``test``.
+        split: ``train`` (what is learnt from: good images, or for segmentation images with masks) or ``test``.
         label: 0 good, 1 defective (for segmentation: may hold foreground).
         defect: ``good`` or the name of the defect kind.
-        image: the picture.
-        mask: where the defect is (non-zero pixels), or None for an unknown place or, usually, for a good picture.
+        image: the image.
+        mask: where the defect is (non-zero pixels), or None for an unknown place or, usually, for a good image.
         group: name of the piece, day or series that the image belongs to, or None where it is unknown. Images of one group are
             alike, so a division keeps them on one side and leave-one-out leaves them out together.
     """

@@ -1,16 +1,16 @@
-"""Which pictures are learnt from, which are scored, and which labels may choose.
+"""Which images are learnt from, which are scored, and which labels may choose.
 
-A split keeps two things apart. `Split` is what the stages of a method receive: pictures, and no labels. `Truth` is
-what the final scorer alone receives: labels and masks, and which of the scored pictures may choose hyper-parameters
+A split keeps two things apart. `Split` is what the stages of a method receive: images, and no labels. `Truth` is
+what the final scorer alone receives: labels and masks, and which of the scored images may choose hyper-parameters
 and which report.
 
 ==========  ==================================================  =========================  ====================
 selection   scored (query)                                      choose                     report
 ==========  ==================================================  =========================  ====================
-test        all test pictures                                   all of them (optimistic)   all of them
-holdout     all test pictures                                   one half, stratified       the other half
-synthetic   a quarter of the training pictures, left out of     the left-out pictures and  all test pictures
-            learning; a damaged copy of each; the test pictures  the damaged copies         (there may be none)
+test        all test images                                   all of them (optimistic)   all of them
+holdout     all test images                                   one half, stratified       the other half
+synthetic   a quarter of the training images, left out of     the left-out images and  all test images
+            learning; a damaged copy of each; the test images  the damaged copies         (there may be none)
 ==========  ==================================================  =========================  ====================
 """
 
@@ -39,13 +39,13 @@ SYNTHETIC_DEFECT = "synthetic"
 
 @dataclass(frozen=True)
 class Split:
-    """What the stages of a method may see: pictures, never labels.
+    """What the stages of a method may see: images, never labels.
 
     Attributes:
-        fit: good pictures to learn from.
-        query: pictures to score.
-        fit_names: names of the pictures to learn from.
-        query_names: names of the pictures to score. They are for figures and messages: file names may give a label
+        fit: good images to learn from.
+        query: images to score.
+        fit_names: names of the images to learn from.
+        query_names: names of the images to score. They are for figures and messages: file names may give a label
             away, so no stage reads them.
         fit_groups: a number for each of `fit`, equal for images that belong together, by which a left-out score leaves out all of
             them; empty where each stands alone.
@@ -60,12 +60,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Truth:
-    """Labels and masks of the Q scored pictures, for the final scorer alone.
+    """Labels and masks of the Q scored images, for the final scorer alone.
 
     Attributes:
         samples: the Q samples, in the order of `Split.query`.
         choose: indices whose labels may choose hyper-parameters, ascending.
-        report: indices whose labels the reported metrics use, ascending; empty where there are no test pictures.
+        report: indices whose labels the reported metrics use, ascending; empty where there are no test images.
     """
 
     samples: tuple[Sample, ...]
@@ -99,7 +99,7 @@ def split_category(category: Category, selection: Selection, seed: int) -> tuple
     Args:
         category: the samples.
         selection: ``test``, ``holdout`` or ``synthetic``, see the table of this module.
-        seed: decides the halves of ``holdout``, and the left-out pictures and the damage of ``synthetic``.
+        seed: decides the halves of ``holdout``, and the left-out images and the damage of ``synthetic``.
 
     Returns:
         What the stages see, and what the scorer sees.
@@ -107,7 +107,7 @@ def split_category(category: Category, selection: Selection, seed: int) -> tuple
     Raises:
         ParamsError: an unknown selection, or a negative seed.
         DataError: the category has too few samples for the selection (the message says which selection would work), or defects
-            among its training pictures.
+            among its training images.
     """
     if selection not in SELECTIONS:
         raise ParamsError(unknown_name("selection", selection, SELECTIONS))
@@ -116,15 +116,15 @@ def split_category(category: Category, selection: Selection, seed: int) -> tuple
     defective = next((sample for sample in category.train if sample.label), None)
     if defective is not None:
         raise DataError(
-            f"category {category.name} has defects among its training pictures ({defective.name}), as data sets for "
-            "segmentation do; this method learns from good pictures alone: use synthetic:, mvtec:PATH or visa:PATH"
+            f"category {category.name} has defects among its training images ({defective.name}), as data sets for "
+            "segmentation do; this method learns from good images alone: use synthetic:, mvtec:PATH or visa:PATH"
         )
     rng = np.random.Generator(np.random.PCG64([seed, zlib.crc32(f"{selection}/{category.name}".encode())]))
     if selection == "synthetic":
         return _synthetic(category, rng)
     if not category.test:
         raise DataError(
-            f"category {category.name} has no test pictures, so selection={selection!r} has nothing to score; "
+            f"category {category.name} has no test images, so selection={selection!r} has nothing to score; "
             "use selection='synthetic'"
         )
     everything = tuple(range(len(category.test)))
@@ -144,7 +144,7 @@ def _split(fit: Sequence[Sample], query: Sequence[Sample]) -> Split:
 def _halves(category: Category, rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Two halves with equal shares of every defect kind; an odd one out goes to the half with fewer of its label.
 
-    A category with fewer than two good or two defective pictures has no two halves that could be compared: it chooses nothing, and
+    A category with fewer than two good or two defective images has no two halves that could be compared: it chooses nothing, and
     reports on all it has.
     """
     defective = sum(sample.label for sample in category.test)
@@ -172,7 +172,7 @@ def _synthetic(category: Category, rng: np.random.Generator) -> tuple[Split, Tru
     count = len(category.train)
     if count < 2:
         raise DataError(
-            f"selection='synthetic' leaves training pictures out to choose by, so it needs at least 2; "
+            f"selection='synthetic' leaves training images out to choose by, so it needs at least 2; "
             f"category {category.name} has {count}"
         )
     left_out = _left_out(group_by_content(category.train), min(max(2, round(count / 4)), count - 1), rng)

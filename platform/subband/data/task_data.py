@@ -10,7 +10,7 @@ from subband.errors import DataError
 
 
 class TaskData(abc.ABC):
-    """Base of the datasets whose examples are not pictures of products with defects: class labels, boxes, sequences.
+    """Base of the datasets whose examples are not images of products with defects: class labels, boxes, sequences.
 
     It satisfies `subband.data.Dataset`, so that every job can open it; a job that needs categories of products is told what it
     holds instead.

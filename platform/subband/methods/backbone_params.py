@@ -1,4 +1,4 @@
-"""Params that every method on a frozen backbone shares: the two faithful modes, the network, and how pictures are framed."""
+"""Params that every method on a frozen backbone shares: the two faithful modes, the network, and how images are framed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FrozenBackboneParams(FaithfulModes):
     )
     framing: Literal["stretch", "crop"] = Field(
         "stretch",
-        description="stretch: the whole picture at image_size. crop: shorter side to `resize`, then the centre; "
+        description="stretch: the whole image at image_size. crop: shorter side to `resize`, then the centre; "
         "what lies outside is not inspected.",
     )
     resize: int = Field(
@@ -54,7 +54,7 @@ class FrozenBackboneParams(FaithfulModes):
     )
     image_size: int = Field(224, ge=32, le=2048, description="Side of the square the backbone sees, pixels.")
     resampling: Literal["lanczos", "bilinear"] = Field(
-        "lanczos", description="Filter that resizes pictures; both are antialiased."
+        "lanczos", description="Filter that resizes images; both are antialiased."
     )
 
     @model_validator(mode="before")
@@ -100,7 +100,7 @@ class FrozenBackboneParams(FaithfulModes):
         return backbone_spec(self.backbone, self.blocks)
 
     def preprocess(self) -> Preprocess:
-        """How these params frame a picture."""
+        """How these params frame an image."""
         return Preprocess(
             framing=self.framing, resize=self.resize, image_size=self.image_size, resampling=self.resampling
         )

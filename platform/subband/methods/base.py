@@ -22,9 +22,9 @@ class Fitted:
     """A detector, and what its threshold is chosen from.
 
     Attributes:
-        detector: fitted to every good picture; its calibration is provisional until the caller sets the rate.
-        good_scores: (N,) score of every training picture by a fit that has not seen it.
-        estimate: how that was done, in the words that end the threshold's rule: "estimated by leaving each training picture out in
+        detector: fitted to every good image; its calibration is provisional until the caller sets the rate.
+        good_scores: (N,) score of every training image by a fit that has not seen it.
+        estimate: how that was done, in the words that end the threshold's rule: "estimated by leaving each training image out in
             turn" (`LEAVE_ONE_OUT`).
         groups: a number for each training image, equal for those that were left out together; empty where each stood alone.
         pixel_tail: the highest values of pixels in those left-out maps; None where they were not made.
@@ -94,15 +94,15 @@ class Method(Protocol):
 
 
 class StagedMethod(Method, Protocol):
-    """A method without training: its stages turn pictures into anomaly maps, and a sweep shares them.
+    """A method without training: its stages turn images into anomaly maps, and a sweep shares them.
 
-    Life cycle: in a sweep, `chain` says which stages turn the pictures of a category into anomaly maps under these params; the
+    Life cycle: in a sweep, `chain` says which stages turn the images of a category into anomaly maps under these params; the
     runner computes what the store lacks. Where a sweep weighs costs, `build` gives the detector to measure. For the champion, `fit`
     builds the deployable detector from the same stages, of which several workers may have computed `fit_inputs`.
     """
 
     def preprocess(self, params: Any) -> Preprocess:
-        """How pictures and masks are framed under these params."""
+        """How images and masks are framed under these params."""
         ...
 
     def chain(self, params: Any, fitted: int, scored: int) -> tuple[Chain, str]:
@@ -110,8 +110,8 @@ class StagedMethod(Method, Protocol):
 
         Args:
             params: validated params.
-            fitted: number of pictures that are learnt from.
-            scored: number of pictures that are scored.
+            fitted: number of images that are learnt from.
+            scored: number of images that are scored.
         """
         ...
 
@@ -120,11 +120,11 @@ class StagedMethod(Method, Protocol):
         ...
 
     def fit_inputs(self, params: Any) -> tuple[tuple[Chain, Any], ...]:
-        """The chains, each with its params, that `fit` starts from: several workers divide the pictures of these among them."""
+        """The chains, each with its params, that `fit` starts from: several workers divide the images of these among them."""
         ...
 
     def fit(self, params: Any, runner: Runner) -> Fitted:
-        """Fit a detector to every picture in the runner's ``source.fit``, using stages that are stored already."""
+        """Fit a detector to every image in the runner's ``source.fit``, using stages that are stored already."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Deployable: what fitting or training gives. A torch module that answers about pictures, and can be saved, loaded and served."""
+"""Deployable: what fitting or training gives. A torch module that answers about images, and can be saved, loaded and served."""
 
 from __future__ import annotations
 
@@ -100,11 +100,11 @@ def as_pictures(pictures: Sequence[Image | np.ndarray], rule: ReadingRule = PLAI
     """PIL images in RGB; see `subband.data.images.to_picture`.
 
     Raises:
-        ParamsError: one picture instead of several, or as `to_picture`.
+        ParamsError: one image instead of several, or as `to_picture`.
         DataError: as `to_picture`.
     """
     if isinstance(pictures, Image) or (isinstance(pictures, np.ndarray) and pictures.ndim != 4):
-        raise ParamsError("several pictures are expected: give a single one in a list, [picture]")
+        raise ParamsError("several images are expected: give a single one in a list, [image]")
     return [to_picture(picture, rule) for picture in pictures]
 
 

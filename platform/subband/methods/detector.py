@@ -1,4 +1,4 @@
-"""Detector: a model that scores pictures and marks places in them, with the calibration that turns scores into decisions."""
+"""Detector: a model that scores images and marks places in them, with the calibration that turns scores into decisions."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from subband.metrics import threshold_at_fpr
 NO_PIXEL_THRESHOLD = (
     "this model was saved without a pixel threshold; fit it again (jobs/train.py METHOD, or a sweep) to get one"
 )
-LEAVE_ONE_OUT = "estimated by leaving each training picture out in turn"
+LEAVE_ONE_OUT = "estimated by leaving each training image out in turn"
 
 
 class Calibration(BaseModel):
-    """How scores become decisions: a picture is defective if its score is above the threshold.
+    """How scores become decisions: an image is defective if its score is above the threshold.
 
     Attributes:
-        good_scores: left-out scores of the good training pictures, ascending: no picture is scored by a fit that has seen it.
-        fpr: share of good pictures that may be called defective.
+        good_scores: left-out scores of the good training images, ascending: no image is scored by a fit that has seen it.
+        fpr: share of good images that may be called defective.
         threshold: the threshold in force.
         rule: how it was chosen, in words.
-        f1_threshold: the threshold of the highest F1 on labelled test pictures, where there are any.
+        f1_threshold: the threshold of the highest F1 on labelled test images, where there are any.
         pixel_threshold: a pixel is called defective if its value in the anomaly map is above it; None where none was found (models
             saved before there was one) and of segmenters, whose threshold is one of pixels.
         pixel_fpr: share of left-out good pixels that exceed it.
@@ -85,11 +85,11 @@ class Calibration(BaseModel):
         """The same calibration for another false-positive rate.
 
         Raises:
-            ParamsError: `fpr` is not between 0 and 1, or no scores of good pictures were kept.
+            ParamsError: `fpr` is not between 0 and 1, or no scores of good images were kept.
         """
         if not self.good_scores:
             raise ParamsError(
-                f"this model came without scores of good pictures, which would choose a threshold for the rate {fpr}: "
+                f"this model came without scores of good images, which would choose a threshold for the rate {fpr}: "
                 "give the threshold"
             )
         chosen = self.at_fpr(self.good_scores, fpr, self.f1_threshold, self.estimate)
@@ -111,14 +111,14 @@ class Calibration(BaseModel):
 
 
 UNCALIBRATED = Calibration(
-    good_scores=(), fpr=0.01, threshold=math.inf, rule="not calibrated: no picture is called defective"
+    good_scores=(), fpr=0.01, threshold=math.inf, rule="not calibrated: no image is called defective"
 )
 """Of a detector that is only measured."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers for N pictures.
+    """Answers for N images.
 
     Attributes:
         scores: (N,) float32, higher is worse.
@@ -152,12 +152,12 @@ class Predictions:
 
 
 class Detector(Deployable):
-    """A model that scores pictures and marks where they are unusual or defective.
+    """A model that scores images and marks where they are unusual or defective.
 
     Args:
         method: name in the registry.
         params: the method's params.
-        preprocess: how a picture becomes the square that the backbone sees.
+        preprocess: how an image becomes the square that the backbone sees.
         calibration: how scores become decisions.
         about: what a reader must know (category, dataset and its fingerprint, versions); plain JSON values.
 
@@ -198,7 +198,7 @@ class Detector(Deployable):
         return np.asarray(np.concatenate([maps.ravel(), scores.ravel()]))
 
     def timing_probe(self) -> Callable[[], object]:
-        """`score` of one picture that is preprocessed already."""
+        """`score` of one image that is preprocessed already."""
         side = self.preprocess.image_size
         picture = np.random.default_rng(0).integers(0, 256, (1, 3, side, side), dtype=np.uint8)
         return lambda: self.score(picture)
@@ -218,7 +218,7 @@ class Detector(Deployable):
 
     @torch.inference_mode()
     def score(self, images: np.ndarray, batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
-        """Maps (N, S, S) and scores (N,) of preprocessed pictures, uint8 (N, 3, S, S)."""
+        """Maps (N, S, S) and scores (N,) of preprocessed images, uint8 (N, 3, S, S)."""
         device = next(self.buffers()).device
         # As the feature stages compute them: TF32 would round scores to 1e-3.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -234,14 +234,14 @@ class Detector(Deployable):
         return maps, scores
 
     def predict(self, pictures: Sequence[Image | np.ndarray], threshold: float | None = None) -> Predictions:
-        """Decide about pictures of any size.
+        """Decide about images of any size.
 
         Args:
             pictures: PIL images of any mode, or arrays (`subband.data.images.to_picture`).
             threshold: used instead of the calibrated one.
 
         Raises:
-            ParamsError: a single picture, or an array of another form.
+            ParamsError: a single image, or an array of another form.
         """
         prepared = [self.preprocess.image(image).transpose(2, 0, 1) for image in as_pictures(pictures, self.reading)]
         side = self.preprocess.image_size
@@ -255,7 +255,7 @@ class Detector(Deployable):
     def prediction_maps(
         self, pictures: Sequence[Image], order: str | None = None, stretch: bool | None = None
     ) -> list[np.ndarray]:
-        """Maps of probabilities as 8-bit grey pictures, uint8 (H, W), each of its picture's own size.
+        """Maps of probabilities as 8-bit grey images, uint8 (H, W), each of its image's own size.
 
         Args:
             pictures: PIL images.

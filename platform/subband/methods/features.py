@@ -1,4 +1,4 @@
-"""The first stages of every method on a frozen backbone: pictures, then feature maps of the tapped layers."""
+"""The first stages of every method on a frozen backbone: images, then feature maps of the tapped layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _images(upstream: Upstream, params: ParamView, source: Split) -> Iterator[Ch
         framing=params.framing, resize=params.resize, image_size=params.image_size, resampling=params.resampling
     )
     for role, pictures in zip(ROLES, (source.fit, source.query), strict=True):
-        for start in range(0, max(len(pictures), 1), IMAGE_BATCH):  # without pictures, one chunk without rows
+        for start in range(0, max(len(pictures), 1), IMAGE_BATCH):  # without images, one chunk without rows
             yield {role: load_images(pictures[start : start + IMAGE_BATCH], preprocess)}
 
 
@@ -30,7 +30,7 @@ IMAGES = Stage("images", 1, ("framing", "resize", "image_size", "resampling"), _
 
 
 def features_stage(name: str, levels: Sequence[str] | None = None) -> Stage:
-    """The backbone's pass over every picture; follows `IMAGES`.
+    """The backbone's pass over every image; follows `IMAGES`.
 
     Args:
         name: of the stage.

@@ -1,4 +1,4 @@
-"""Accuracy of classifiers: the rank of each picture's class among its logits."""
+"""Accuracy of classifiers: the rank of each image's class among its logits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOP = 5
 
 
 class PictureRank(NamedTuple):
-    """How a classifier did on one picture.
+    """How a classifier did on one image.
 
     Attributes:
         rank: number of classes with a higher logit than the right one; 0 is right.
@@ -28,7 +28,7 @@ class PictureRank(NamedTuple):
 
 
 def rank_of(logits_NK: Tensor, labels_N: Tensor) -> list[PictureRank]:
-    """What `summarise_ranks` needs of each picture.
+    """What `summarise_ranks` needs of each image.
 
     Classes with the same logit as the right one count as higher where they stand before it, as in an order by `topk`; a logit
     that is no number ranks last.
@@ -47,20 +47,20 @@ def rank_of(logits_NK: Tensor, labels_N: Tensor) -> list[PictureRank]:
 
 
 def summarise_ranks(results: Sequence[PictureRank], classes: int) -> dict[str, float]:
-    """Metrics over pictures.
+    """Metrics over images.
 
     Args:
-        results: of every picture.
+        results: of every image.
         classes: how many are told apart; with five or fewer the right one is always among five, so that ``top5`` is left out.
 
     Returns:
-        ``top1`` and ``top5``: shares of the pictures, in [0, 1]; ``cross_entropy``, mean in nats.
+        ``top1`` and ``top5``: shares of the images, in [0, 1]; ``cross_entropy``, mean in nats.
 
     Raises:
-        UndefinedMetricError: there are no pictures.
+        UndefinedMetricError: there are no images.
     """
     if not results:
-        raise UndefinedMetricError("there are no pictures to classify")
+        raise UndefinedMetricError("there are no images to classify")
     ranks, losses = (np.array(each) for each in zip(*results, strict=True))
     metrics = {"top1": float((ranks == 0).mean())}
     if classes > TOP:

@@ -23,8 +23,8 @@ def average_precision(truths: Sequence[Instances], found: Sequence[Detections]) 
     """COCO's average precision of boxes and of masks, means over the classes that occur.
 
     Args:
-        truths: the marked objects of each picture.
-        found: what was found in each, at the same size; at most the 100 best of a picture count.
+        truths: the marked objects of each image.
+        found: what was found in each, at the same size; at most the 100 best of an image count.
 
     Returns:
         ``box_ap`` (mean over the IoU thresholds .5, .55, ..., .95), ``box_ap50``, ``box_ap75``, ``box_ap_small`` (area below 32 x
@@ -32,8 +32,8 @@ def average_precision(truths: Sequence[Instances], found: Sequence[Detections]) 
         has no precision and is left out.
 
     Raises:
-        DataError: there are not as many pictures of one as of the other.
-        UndefinedMetricError: no object is marked in any picture.
+        DataError: there are not as many images of one as of the other.
+        UndefinedMetricError: no object is marked in any image.
 
     Example:
         >>> import numpy as np
@@ -45,10 +45,10 @@ def average_precision(truths: Sequence[Instances], found: Sequence[Detections]) 
         ['box_ap', 'box_ap50', 'box_ap75', 'box_ap_medium']
     """
     if len(truths) != len(found):
-        raise DataError(f"{len(truths)} pictures with marked objects, but {len(found)} with found ones")
+        raise DataError(f"{len(truths)} images with marked objects, but {len(found)} with found ones")
     if not any(bool((~truth.crowd).any()) for truth in truths):
         raise UndefinedMetricError(
-            f"no object is marked in these {len(truths)} pictures, so there is no average precision; evaluate on annotated ones"
+            f"no object is marked in these {len(truths)} images, so there is no average precision; evaluate on annotated ones"
         )
     sizes = [each.size for each in found]
     metrics: dict[str, float] = {}

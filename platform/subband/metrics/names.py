@@ -36,16 +36,16 @@ _ACCURACY: Mapping[str, str] = {
 }
 _SEGMENTATION: Mapping[str, Objective] = {
     "s_measure": Objective("max", "", "S-measure: how alike the structures of map and mask are"),
-    "e_max": Objective("max", "", "E-measure at its best threshold, the same for all pictures"),
+    "e_max": Objective("max", "", "E-measure at its best threshold, the same for all images"),
     "e_mean": Objective("max", "", "E-measure, mean over 256 thresholds"),
     "e_adaptive": Objective("max", "", "E-measure at twice each map's mean"),
     "weighted_f": Objective("max", "", "weighted F-measure: errors count by where they lie"),
-    "f_max": Objective("max", "", "F-measure (beta^2 0.3) at its best threshold, the same for all pictures"),
+    "f_max": Objective("max", "", "F-measure (beta^2 0.3) at its best threshold, the same for all images"),
     "f_mean": Objective("max", "", "F-measure (beta^2 0.3), mean over 256 thresholds"),
     "f_adaptive": Objective("max", "", "F-measure (beta^2 0.3) at twice each map's mean"),
     "mae": Objective("min", "", "mean absolute error of the stretched map"),
-    "iou": Objective("max", "", "intersection over union at 0.5, mean over pictures"),
-    "dice": Objective("max", "", "Dice coefficient at 0.5, mean over pictures"),
+    "iou": Objective("max", "", "intersection over union at 0.5, mean over images"),
+    "dice": Objective("max", "", "Dice coefficient at 0.5, mean over images"),
 }
 _VIDEO: Mapping[str, Objective] = {
     "skill": Objective(
@@ -61,14 +61,14 @@ _VIDEO: Mapping[str, Objective] = {
     ),
 }
 _CLASSIFICATION: Mapping[str, Objective] = {
-    "top1": Objective("max", "", "share of the pictures whose most probable class is right"),
-    "top5": Objective("max", "", "share of the pictures whose class is among the five most probable"),
+    "top1": Objective("max", "", "share of the images whose most probable class is right"),
+    "top5": Objective("max", "", "share of the images whose class is among the five most probable"),
     "cross_entropy": Objective("min", "nats", "mean of minus the logarithm of the right class's probability"),
 }
 _COSTS: Mapping[str, Objective] = {
     "bank_mb": Objective("min", "MB", "what fitting stored: the detector without its frozen networks, in 1e6 bytes"),
-    "latency_ms": Objective("min", "ms", "median time of one picture, from its pixels to map and score on the host"),
-    "fps": Objective("max", "pictures/s", "pictures a second, one at a time, over the region of latency_ms"),
+    "latency_ms": Objective("min", "ms", "median time of one image, from its pixels to map and score on the host"),
+    "fps": Objective("max", "images/s", "images a second, one at a time, over the region of latency_ms"),
 }
 
 OBJECTIVES: Mapping[str, Objective] = {
@@ -81,7 +81,7 @@ OBJECTIVES: Mapping[str, Objective] = {
 METRICS = tuple(_ACCURACY)
 """Accuracy of anomaly detectors: maps and scores compared with labels and masks."""
 SEGMENTATION_METRICS = tuple(_SEGMENTATION)
-"""Accuracy of segmenters: 8-bit maps compared with masks, picture by picture."""
+"""Accuracy of segmenters: 8-bit maps compared with masks, image by image."""
 VIDEO_METRICS = tuple(_VIDEO)
 """Accuracy of video prediction: predicted frames compared with those that followed."""
 CLASSIFICATION_METRICS = tuple(_CLASSIFICATION)

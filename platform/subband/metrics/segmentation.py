@@ -1,6 +1,6 @@
 """Metrics of segmentation maps, as published for salient and camouflaged objects and for surface defects.
 
-Maps and masks are 8-bit grey pictures of equal size. A mask's foreground is above 128. A map is stretched to [0, 1] first
+Maps and masks are 8-bit grey images of equal size. A mask's foreground is above 128. A map is stretched to [0, 1] first
 (from its lowest to its highest value, unless it is constant), but for IoU and Dice; a threshold t keeps
 ``floor(255 p) >= t``. The values equal those of PySODMetrics 1.6 and of the published evaluation code, but for the
 S-measure's corner cases (`subband.metrics.structure`). PySODMetrics itself is not a dependency: it requires numpy < 2.3.5,
@@ -9,7 +9,7 @@ OpenCV, scikit-image and scikit-learn, for five formulas that need numpy and sci
 What a threshold keeps is counted once, for all 256 thresholds, from the histograms of foreground and background; precision, recall,
 F- and E-measure are functions of those counts.
 
-Shape suffixes: N pictures, T = 256 thresholds, from 255 down to 0.
+Shape suffixes: N images, T = 256 thresholds, from 255 down to 0.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ F_BETA_SQUARED = 0.3
 
 @dataclass(frozen=True, eq=False)
 class PictureScores:
-    """How one map compares with its mask: 4 KB, whatever the picture's size.
+    """How one map compares with its mask: 4 KB, whatever the image's size.
 
     Attributes:
         s_measure: Fan et al., ICCV 2017.
@@ -49,7 +49,7 @@ class PictureScores:
         hits_T: foreground pixels that each threshold keeps.
         alarms_T: background pixels that it keeps.
         foreground: foreground pixels.
-        pixels: of the picture.
+        pixels: of the image.
     """
 
     s_measure: float
@@ -66,7 +66,7 @@ class PictureScores:
 
 
 class MeanCurves(NamedTuple):
-    """Means over pictures at each threshold, 255 first: four (T,) arrays."""
+    """Means over images at each threshold, 255 first: four (T,) arrays."""
 
     precision: Floats
     recall: Floats
@@ -116,15 +116,15 @@ def score_picture(prediction: npt.ArrayLike, mask: npt.ArrayLike, strict_referen
 
 
 def summarise_scores(scores: Sequence[PictureScores]) -> dict[str, float]:
-    """Means over the pictures of a data set.
+    """Means over the images of a data set.
 
     Returns:
         The names of `subband.metrics.SEGMENTATION_METRICS`. ``f_max``, ``f_mean``, ``e_max`` and ``e_mean`` are the
-        highest and the mean value over the thresholds of the mean curve; all others are means of each picture's value.
+        highest and the mean value over the thresholds of the mean curve; all others are means of each image's value.
         All are in [0, 1], but for an E-measure of up to 1 + 1 / (H W - 1), since its definition divides by H W - 1.
 
     Raises:
-        UndefinedMetricError: there is no picture.
+        UndefinedMetricError: there is no image.
     """
     curves = mean_curves(scores)
 
@@ -147,13 +147,13 @@ def summarise_scores(scores: Sequence[PictureScores]) -> dict[str, float]:
 
 
 def mean_curves(scores: Sequence[PictureScores]) -> MeanCurves:
-    """Precision, recall, F- and E-measure at each threshold, averaged over pictures.
+    """Precision, recall, F- and E-measure at each threshold, averaged over images.
 
     Raises:
-        UndefinedMetricError: there is no picture.
+        UndefinedMetricError: there is no image.
     """
     if not scores:
-        raise UndefinedMetricError("there is no picture to average over; score at least one map with its mask")
+        raise UndefinedMetricError("there is no image to average over; score at least one map with its mask")
     hits_NT = np.stack([score.hits_T for score in scores])
     alarms_NT = np.stack([score.alarms_T for score in scores])
     foreground_N1 = np.array([[score.foreground] for score in scores])
@@ -187,7 +187,7 @@ def f_measure(hits: Any, alarms: Any, foreground: Any) -> Floats:
 def e_measure(hits: Any, alarms: Any, foreground: Any, pixels: Any) -> Floats:
     """E-measure of kept pixels (Fan et al., IJCAI 2018, enhanced alignment).
 
-    A pixel's alignment depends only on whether it is kept and whether it is foreground, so the sum over the picture is one over
+    A pixel's alignment depends only on whether it is kept and whether it is foreground, so the sum over the image is one over
     four kinds of pixels.
 
     Args:

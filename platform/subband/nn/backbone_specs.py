@@ -11,14 +11,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Tap:
-    """One tapped layer: its torchvision name, its channels and how much smaller than the picture its map is."""
+    """One tapped layer: its torchvision name, its channels and how much smaller than the image its map is."""
 
     name: str
     channels: int
     reduction: int
 
     def size(self, image_size: int) -> int:
-        """Side of the map for a square picture of `image_size` pixels (each halving rounds up)."""
+        """Side of the map for a square image of `image_size` pixels (each halving rounds up)."""
         side = image_size
         for _ in range(self.reduction.bit_length() - 1):
             side = (side + 1) // 2

@@ -48,8 +48,8 @@ def smoothing_matrices(
 
     Args:
         grid: height and width of the map.
-        size: height and width of the picture.
-        sigma: standard deviation in pixels of the picture, above 0.
+        size: height and width of the image.
+        sigma: standard deviation in pixels of the image, above 0.
         smoothing: ``gaussian`` is a Gaussian with mirrored borders. ``reference`` is what the published WE-PaDiM code
             computes in its place (specification 1.5): the Gaussian times a box of the same length, zeros beyond the border.
 
@@ -64,7 +64,7 @@ def smoothing_matrices(
         else:
             taps = gaussian_taps(sigma)
             gauss, box = _zero_padded(taps, size[axis]), _zero_padded(np.ones_like(taps), size[axis])
-            # The published filter crops to the picture after each of its two passes: Gaussian then box along the
+            # The published filter crops to the image after each of its two passes: Gaussian then box along the
             # height, box then Gaussian along the width. At the borders the order matters.
             smoothed = (box @ gauss if axis == 0 else gauss @ box) @ up
         operators.append(torch.from_numpy(np.ascontiguousarray(smoothed, dtype=np.float32)))

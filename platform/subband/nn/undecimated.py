@@ -1,6 +1,6 @@
-"""Undecimated two-dimensional wavelet analysis: four bands of the size of the picture.
+"""Undecimated two-dimensional wavelet analysis: four bands of the size of the image.
 
-Shapes: B pictures, C channels, H x W pixels, L taps.
+Shapes: B images, C channels, H x W pixels, L taps.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def check_orthogonal(wavelet: str) -> str:
 
 
 class UndecimatedWavelet(nn.Module):
-    """One level of analysis without decimation: pictures to their four bands, channel by channel.
+    """One level of analysis without decimation: images to their four bands, channel by channel.
 
     Along an axis, a band is the correlation with PyWavelets' decomposition filter d of L taps (L is even),
     ``y[n] = sum_j d[j] x[n + j + 1 - L / 2]``; for Haar ``lo[n] = a (x[n+1] + x[n])`` and ``hi[n] = a (x[n+1] - x[n])`` with
-    a = 1/sqrt(2). Its gain is that of PyWavelets' filters: 2 for a constant picture in LL.
+    a = 1/sqrt(2). Its gain is that of PyWavelets' filters: 2 for a constant image in LL.
 
     Beyond the border lies what a circular convolution on a square canvas finds there, whose side is the least power of two that
-    holds the picture: zeros along an axis that is shorter than the canvas, the other end of the picture along one that fills it.
+    holds the image: zeros along an axis that is shorter than the canvas, the other end of the image along one that fills it.
     That is the rule of WSF-ViT, published for Haar; for longer filters it is extended to as many pixels as they reach, on both
     sides.
 
@@ -85,7 +85,7 @@ def _extended(maps: Tensor, axis: int, before: int, after: int, wraps: bool) -> 
     if not wraps:
         pads = (before, after) if axis == 3 else (0, 0, before, after)
         return functional.pad(maps, pads)
-    # By hand: torch's circular padding stops at one turn, and long filters go around small pictures more than once.
+    # By hand: torch's circular padding stops at one turn, and long filters go around small images more than once.
     length = maps.shape[axis]
     index = torch.arange(-before, length + after, device=maps.device) % length
     return maps.index_select(axis, index)

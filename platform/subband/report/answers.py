@@ -1,4 +1,4 @@
-"""Pictures that a classifier answered rightly and wrongly, with what it said."""
+"""Images that a classifier answered rightly and wrongly, with what it said."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = 6
 
 
 class Answer(NamedTuple):
-    """What was said of one picture.
+    """What was said of one image.
 
     Attributes:
         picture: uint8 (H, W, 3).

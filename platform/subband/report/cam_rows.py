@@ -1,4 +1,4 @@
-"""What classifiers looked at: a row a picture, a column a model."""
+"""What classifiers looked at: a row an image, a column a model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from subband.report import style
 
 
 class Looked(NamedTuple):
-    """What one model made of one picture.
+    """What one model made of one image.
 
     Attributes:
-        seen: uint8 (S, S, 3), the picture as the model saw it.
+        seen: uint8 (S, S, 3), the image as the model saw it.
         heat: (S, S) in [0, 1], 1 where it looked most.
         answer: its most probable class.
         probability: of that class.
@@ -39,23 +39,23 @@ def cam_rows(
     title: str = "",
     caption: str = "",
 ) -> Figure:
-    """Draw each picture and, half and half over what each model saw of it in grey, the model's heat map.
+    """Draw each image and, half and half over what each model saw of it in grey, the model's heat map.
 
     Args:
         pictures: whole, uint8 (H, W, 3).
-        names: of the pictures.
+        names: of the images.
         models: names of the models.
-        looked: of each picture, what each model looked at.
+        looked: of each image, what each model looked at.
         title: the figure's title.
         caption: conditions, under the figure.
 
     Raises:
-        DataError: no picture or model, or lists that do not fit together.
+        DataError: no image or model, or lists that do not fit together.
     """
     if not pictures or not models:
-        raise DataError("explanations need at least one picture and one model")
+        raise DataError("explanations need at least one image and one model")
     if len(names) != len(pictures) or [len(row) for row in looked] != [len(models)] * len(pictures):
-        raise DataError(f"{len(pictures)} pictures and {len(models)} models need as many names and maps")
+        raise DataError(f"{len(pictures)} images and {len(models)} models need as many names and maps")
     figure = style.new_figure(2.1 * (1 + len(models)) + 0.2, 2.4 * len(pictures) + 0.9)
     style.headline(figure, title)
     if caption:

@@ -18,19 +18,19 @@ OTHERS = "others"
 def confusion_matrix(
     truths: npt.ArrayLike, answers: npt.ArrayLike, classes: Sequence[str], title: str = "", caption: str = ""
 ) -> Figure:
-    """Draw how the pictures of each class were answered: counts, coloured by their share of the class.
+    """Draw how the images of each class were answered: counts, coloured by their share of the class.
 
     Of more than 20 classes the 20 with the most errors are drawn, and one row and column for all others.
 
     Args:
-        truths: (N,) index of each picture's class.
+        truths: (N,) index of each image's class.
         answers: (N,) index of the class it was given.
         classes: names.
         title: the figure's title.
         caption: conditions, under the figure.
 
     Raises:
-        DataError: no pictures, lengths that differ, or an index that is no class.
+        DataError: no images, lengths that differ, or an index that is no class.
     """
     truths_N, answers_N = np.asarray(truths, np.int64), np.asarray(answers, np.int64)
     if truths_N.ndim != 1 or truths_N.shape != answers_N.shape or not len(truths_N):
@@ -49,7 +49,7 @@ def confusion_matrix(
     side = max(4.0, 1.9 + 0.42 * len(names))
     figure = style.new_figure(side + 0.9, side)
     style.headline(figure, title)
-    words = f"{right:.1%} of {len(truths_N)} pictures right; colour: share of the row"
+    words = f"{right:.1%} of {len(truths_N)} images right; colour: share of the row"
     style.caption(figure, f"{words}; {caption}" if caption else words)
     axes = figure.subplots()
     drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)

@@ -1,4 +1,4 @@
-"""What an object detector found: each picture with its marked objects, and with the found ones beside."""
+"""What an object detector found: each image with its marked objects, and with the found ones beside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from subband.data.detection.instances import Detections, Instances, decode_masks
 from subband.errors import DataError
 from subband.report import style
 
-_PAIRS = 2  # a row holds so many pictures, each twice
+_PAIRS = 2  # a row holds so many images, each twice
 _CELL = 2.6  # inches
 
 
@@ -28,24 +28,24 @@ def detection_gallery(
     lowest: float = 0.5,
     title: str = "",
 ) -> Figure:
-    """Show pictures with their marked objects (left) and what was found (right): box, mask, class and score.
+    """Show images with their marked objects (left) and what was found (right): box, mask, class and score.
 
     Args:
-        images: N pictures (H, W, 3), which may differ in size.
+        images: N images (H, W, 3), which may differ in size.
         truths: their marked objects.
-        found: in each picture, at its own size.
+        found: in each image, at its own size.
         classes: names by label.
-        names: of the pictures.
+        names: of the images.
         lowest: score from which a detection is drawn.
         title: the figure's title.
 
     Raises:
-        DataError: no picture, or not as many of one as of the others.
+        DataError: no image, or not as many of one as of the others.
     """
     if not images or not len(images) == len(truths) == len(found) == len(names):
         raise DataError(
-            f"{len(images)} pictures, {len(truths)} marked, {len(found)} found and {len(names)} names: give one of each, of one "
-            "picture or more"
+            f"{len(images)} images, {len(truths)} marked, {len(found)} found and {len(names)} names: give one of each, of one "
+            "image or more"
         )
     rows = -(-len(images) // _PAIRS)
     figure = style.new_figure(2 * _PAIRS * _CELL, rows * (_CELL + 0.25) + 0.6)

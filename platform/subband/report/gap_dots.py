@@ -41,10 +41,10 @@ def gap_dots(
     style.headline(figure, title)
     style.caption(
         figure,
-        "All labelled test pictures report. Both are free of the detectors' units; the gap of the means is not.",
+        "All labelled test images report. Both are free of the detectors' units; the gap of the means is not.",
     )
     if not any(np.isfinite(line).any() for line in lines):
-        style.message(figure.subplots(), "no category has both good and defective test pictures")
+        style.message(figure.subplots(), "no category has both good and defective test images")
         return figure
     rows = np.arange(len(categories))
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]

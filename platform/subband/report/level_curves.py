@@ -44,7 +44,7 @@ def level_curves(
     if caption:
         style.caption(figure, caption)
     if not panels:
-        style.message(figure.subplots(), "no metric is defined on these test pictures")
+        style.message(figure.subplots(), "no metric is defined on these test images")
         return figure
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (metric, curves) in zip(row, panels.items(), strict=True):

@@ -1,4 +1,4 @@
-"""One picture in a row of columns: input, ground truth, what else the detector shows, anomaly map, overlay."""
+"""One image in a row of columns: input, ground truth, what else the detector shows, anomaly map, overlay."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Seen:
-    """One picture and what a detector says about it.
+    """One image and what a detector says about it.
 
     Attributes:
         name: of the sample.
         image: (H, W, 3) uint8, as the detector saw it.
-        mask: (H, W) bool in the same frame, empty for a good picture; None where the place of the defect is unknown.
+        mask: (H, W) bool in the same frame, empty for a good image; None where the place of the defect is unknown.
         map: (H, W) anomaly map.
-        score: of the picture.
+        score: of the image.
         threshold: of the detector.
         further: other maps by name, (h, w) of any size.
     """
@@ -49,10 +49,10 @@ def qualitative(seen: Seen, ranges: Mapping[str, Range] | None, title: str = "")
     """Draw the row; with a frequency and a semantic map it has six columns.
 
     Args:
-        seen: the picture.
+        seen: the image.
         ranges: by map name (``anomaly map`` and the further ones), the values of the darkest and the brightest colour, which
-            should be those of the whole category, so that a good picture looks quiet. None stretches every map from its
-            own lowest to its own highest value, as published: then every picture shows a hot spot.
+            should be those of the whole category, so that a good image looks quiet. None stretches every map from its
+            own lowest to its own highest value, as published: then every image shows a hot spot.
         title: of the figure.
 
     Raises:
@@ -97,7 +97,7 @@ def qualitative(seen: Seen, ranges: Mapping[str, Range] | None, title: str = "")
     kind |= {"color": colour, "fontweight": "bold"}
     figure.text(1 - _MARGIN / width, top, verdict, fontsize=style.TEXT, ha="right", **kind)
     low, high = (float(edge) for edge in (norms[ANOMALY].vmin or 0.0, norms[ANOMALY].vmax or 0.0))
-    scale = "one scale for the whole category" if ranges is not None else "stretched to this picture, as published"
+    scale = "one scale for the whole category" if ranges is not None else "stretched to this image, as published"
     words = f"colours of the anomaly map from {low:.4g} to {high:.4g}: {scale}"
     figure.text(_MARGIN / width, 0.15 / height, words, fontsize=style.SMALL, va="center", color=style.GREY)
     return figure

@@ -1,4 +1,4 @@
-"""One good picture, ever more distorted, and what two detectors see in it."""
+"""One good image, ever more distorted, and what two detectors see in it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TileCell:
 
     Attributes:
         level: of the distortion.
-        original: (H, W, 3) uint8, the picture as it was.
+        original: (H, W, 3) uint8, the image as it was.
         distorted: (H, W, 3) uint8, what the detector saw.
         map: (H, W) float, its anomaly map.
     """
@@ -44,7 +44,7 @@ def robustness_tile(
     title: str = "",
     colour_range: Literal["row", "detector"] = "row",
 ) -> Figure:
-    """Rows are levels; columns the original, the distorted picture, and the maps of two detectors over it.
+    """Rows are levels; columns the original, the distorted image, and the maps of two detectors over it.
 
     The greatest value of each map stands in its lower right corner. A missing second detector leaves grey cells.
 
@@ -63,7 +63,7 @@ def robustness_tile(
     if not 1 <= len(labels) <= DETECTORS or not levels[0] or any(each != levels[0] for each in levels):
         raise ParamsError("a tile needs one or two detectors, with cells of the same levels")
     rows = len(levels[0])
-    # By hand and not by matplotlib's layout, so that the pictures lie close together at any number of rows.
+    # By hand and not by matplotlib's layout, so that the images lie close together at any number of rows.
     left, gap, top, bottom = 0.45, 0.06, 0.75, 0.35
     width, height = left + 4 * (_CELL + gap) + 0.1, top + rows * (_CELL + gap) + bottom
     figure = Figure(figsize=(width, height), dpi=style.DPI, facecolor="white")

@@ -20,8 +20,8 @@ class SpeedRow:
         name: category and detector.
         p50: median latency at batch 1, ms.
         p95: 95th percentile, ms.
-        published: pictures a second by the published protocol.
-        single: throughput at batch 1, pictures a second.
+        published: images a second by the published protocol.
+        single: throughput at batch 1, images a second.
         best: greatest throughput.
         best_batch: its batch size.
     """
@@ -47,7 +47,7 @@ def speed_bars(rows: Sequence[SpeedRow], title: str = "") -> Figure:
     style.headline(figure, title)
     style.caption(
         figure,
-        "Latency: batch 1, forward to image score on the host, every picture waited for. Throughput: the same region without "
+        "Latency: batch 1, forward to image score on the host, every image waited for. Throughput: the same region without "
         "waiting. Published protocol: fixed random tensor, forward and search alone where the detector separates them. Decoding, "
         "resizing and the copy to the device are in none.",
     )
@@ -79,7 +79,7 @@ def speed_bars(rows: Sequence[SpeedRow], title: str = "") -> Figure:
                 f"{value:.1f}{remark}", (value, place), (5, 0), textcoords="offset points", va="center",
                 fontsize=style.SMALL, color=style.INK,
             )  # fmt: skip
-    right.set(xlabel="pictures a second")
+    right.set(xlabel="images a second")
     left.set_yticks(places, [row.name for row in rows])
     left.set_ylim(len(rows) - 0.5, -0.5)
     for axes in (left, right):

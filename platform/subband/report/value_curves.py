@@ -42,7 +42,7 @@ def value_curves(
     height = 4.2 if len(columns) > 1 else 1.6 + 0.26 * rows
     figure = style.new_figure(max(3.4 * len(panels), 5.0), height)
     style.headline(figure, title)
-    style.caption(figure, "All labelled test pictures report; nothing was chosen by them.")
+    style.caption(figure, "All labelled test images report; nothing was chosen by them.")
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=len(columns) == 1)[0]
     for axes, (metric, lines) in zip(grid, panels.items(), strict=True):
         if len(columns) > 1:
@@ -61,7 +61,7 @@ def _over_values(axes: Axes, columns: Sequence[str], lines: Mapping[str, Sequenc
     percents = {name: 100 * np.asarray(line, dtype=np.float64) for name, line in lines.items()}
     everything = np.concatenate(list(percents.values()))
     if not np.isfinite(everything).any():
-        style.message(axes, "undefined on these test pictures")
+        style.message(axes, "undefined on these test images")
         return
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
     # Differences of a tenth of a percent shall look small.

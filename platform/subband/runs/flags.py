@@ -15,7 +15,12 @@ from subband.validating import validated
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
-RENAMED = {"register-champion": "register", "register-model": "register"}
+RENAMED = {
+    "register-champion": "register",
+    "register-model": "register",
+    "pictures": "images",
+    "max-pictures": "max-images",
+}
 """Flags of version 0.1, which 0.2 accepts with a warning."""
 
 
@@ -69,7 +74,7 @@ def parse_flags(
             which knows the values that they are combined with.
         SystemExit: after ``--help``, or for a flag that does not exist or a value that is not of its type.
     """
-    given = _renamed(sys.argv[1:] if argv is None else argv)
+    given = renamed(sys.argv[1:] if argv is None else argv)
     defaults, more_help, kinds = defaults or {}, more_help or {}, kinds or {}
     # The bare types: ranges are checked by the models themselves, whose messages name the field.
     fields: dict[str, Any] = {
@@ -103,7 +108,8 @@ def parse_flags(
     return checked, {name: value for name, value in (values[0] if values else {}).items() if value not in (None, ())}
 
 
-def _renamed(argv: Sequence[str]) -> list[str]:
+def renamed(argv: Sequence[str]) -> list[str]:
+    """Arguments with the names that flags have now; a warning names those that were renamed."""
     words = []
     for word in argv:
         flag, equals, value = word.partition("=")

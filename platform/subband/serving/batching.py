@@ -1,8 +1,8 @@
 """What waits together is answered together.
 
-A free worker takes whatever waits, at once: a lone picture never waits for company, and under load the batches fill by themselves.
+A free worker takes whatever waits, at once: a lone image never waits for company, and under load the batches fill by themselves.
 `serve.batch` forms a batch before it is known when that batch can run, so that it either waits for a fixed time with every lone
-picture or never fills (Ray 2.60, ``_BatchQueue._process_batches``).
+image or never fills (Ray 2.60, ``_BatchQueue._process_batches``).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
 
     async def score(self, detector: Detector, image_3SS: np.ndarray) -> tuple[np.ndarray, float]:
-        """Anomaly map (S, S) and score of one preprocessed picture, uint8 (3, S, S).
+        """Anomaly map (S, S) and score of one preprocessed image, uint8 (3, S, S).
 
         Raises:
             ModelError: the detector gives a score that is not a number.

@@ -1,4 +1,4 @@
-"""Anomaly maps laid over the picture that was posted, at its own size."""
+"""Anomaly maps laid over the image that was posted, at its own size."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Scale = tuple[float, float, float]
 
 
 def inspected_box(preprocess: Preprocess, width: int, height: int) -> Box:
-    """The part of a picture that its anomaly map covers: left, top, right, bottom in pixels of the picture.
+    """The part of an image that its anomaly map covers: left, top, right, bottom in pixels of the image.
 
-    With ``stretch`` it is the whole picture; with ``crop`` what the centre crop keeps.
+    With ``stretch`` it is the whole image; with ``crop`` what the centre crop keeps.
     """
     if preprocess.framing == "stretch":
         return (0.0, 0.0, float(width), float(height))
@@ -35,7 +35,7 @@ def inspected_box(preprocess: Preprocess, width: int, height: int) -> Box:
 def colour_scale(calibration: Calibration, threshold: float, map_SS: np.ndarray) -> Scale:
     """Map values that are drawn transparent, in the middle colour, and in the last colour.
 
-    Up to the middle the scale is one for all pictures of a model: it starts at the lowest score of a good picture and reaches the
+    Up to the middle the scale is one for all images of a model: it starts at the lowest score of a good image and reaches the
     middle colour at the threshold. From there it goes to the map's highest value, so that the worst place shows within a large
     defect; at the least, it goes as far above the threshold as it starts below. Where the threshold lies below every good score
     (given by hand), it starts at the map's own lowest value.
@@ -48,12 +48,12 @@ def colour_scale(calibration: Calibration, threshold: float, map_SS: np.ndarray)
 
 
 def overlay_png(picture: Image.Image, map_SS: np.ndarray, box: Box, scale: Scale) -> bytes:
-    """The picture in grey with the anomaly map over it, as PNG of the picture's size.
+    """The image in grey with the anomaly map over it, as PNG of the image's size.
 
     Args:
         picture: RGB, any size.
         map_SS: float32 (S, S), higher is worse.
-        box: the part of the picture that the map covers, from `inspected_box`.
+        box: the part of the image that the map covers, from `inspected_box`.
         scale: values drawn transparent, in the middle colour and in the last, from `colour_scale`.
     """
     heat_SS = np.interp(map_SS.astype(np.float64), scale, (0.0, 0.5, 1.0))
@@ -61,7 +61,7 @@ def overlay_png(picture: Image.Image, map_SS: np.ndarray, box: Box, scale: Scale
     inspected = Image.fromarray(np.rint(255 * heat_SS).astype(np.uint8)).resize(
         (max(right - left, 1), max(bottom - top, 1)), Image.Resampling.BILINEAR
     )
-    # 8-bit pictures throughout: a posted picture may have 100 million pixels.
+    # 8-bit images throughout: a posted image may have 100 million pixels.
     heat = Image.new("L", picture.size, 0)
     heat.paste(inspected, (left, top))
     opacity = heat.point([round(OPACITY * value) for value in range(256)])
@@ -73,14 +73,14 @@ def overlay_png(picture: Image.Image, map_SS: np.ndarray, box: Box, scale: Scale
 
 
 def mask_png(size: tuple[int, int], map_SS: np.ndarray, box: Box, threshold: float) -> bytes:
-    """The pixels of a picture whose map is above the threshold, as an 8-bit PNG of 0 and 255.
+    """The pixels of an image whose map is above the threshold, as an 8-bit PNG of 0 and 255.
 
     The map is resized before it is compared: edges follow the map's slope instead of its pixels.
 
     Args:
-        size: width and height of the picture.
+        size: width and height of the image.
         map_SS: float32 (S, S).
-        box: the part of the picture that the map covers, from `inspected_box`; outside it nothing is above.
+        box: the part of the image that the map covers, from `inspected_box`; outside it nothing is above.
         threshold: what the map is compared with.
     """
     left, top, right, bottom = (round(edge) for edge in box)

@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from pydantic import Field, create_model
 from subband.compute import START_SECONDS
 from subband.compute.cluster import connect
 from subband.errors import ClusterError, ParamsError, SubbandError
+from subband.runs.flags import renamed
 from subband.runs.shell import DONE, Shell, run_job
 from subband.serving.place import Place, check_still_ours, choose_place, deployed_at, running_serve
 from subband.serving.settings import DEFAULT_NAME, ServeSettings, make_settings
@@ -37,7 +39,7 @@ def serve_job(description: str, argv: Sequence[str] | None = None) -> int:
     """
 
     def body(shell: Shell) -> int:
-        given = tyro.cli(_flags(), description=description, args=argv)
+        given = tyro.cli(_flags(), description=description, args=renamed(sys.argv[1:] if argv is None else argv))
         values = {name: value for name, value in given.model_dump().items() if value is not None}
         asked = {name: values.pop(name, None) for name in ("name", "route", "host", "port", "replace")}
         settings = make_settings(values)

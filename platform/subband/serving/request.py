@@ -28,13 +28,13 @@ class PredictRequest:
 
     Attributes:
         loaded: the model.
-        uploads: its encoded pictures.
+        uploads: its encoded images.
         options: of its address.
-        as_png: whether a picture is wanted instead of JSON.
+        as_png: whether an image is wanted instead of JSON.
         started: `time.perf_counter` when it came.
         batcher: the inference thread.
         decoders: threads that decode.
-        max_pixels: largest picture.
+        max_pixels: largest image.
     """
 
     loaded: Loaded
@@ -60,18 +60,18 @@ class PredictRequest:
             )
 
     def check_one_picture(self) -> None:
-        """Refuse several files where one picture is answered.
+        """Refuse several files where one image is answered.
 
         Raises:
             ParamsError: there are several.
         """
         if len(self.uploads) > 1:
             raise ParamsError(
-                f"a PNG shows one picture, and the form holds {len(self.uploads)} files; send them one by one"
+                f"a PNG shows one image, and the form holds {len(self.uploads)} files; send them one by one"
             )
 
     def refuse_png(self, because: str) -> None:
-        """Refuse a request for a picture where there is none to draw.
+        """Refuse a request for an image where there is none to draw.
 
         Raises:
             ParamsError: one was asked for.
@@ -80,10 +80,10 @@ class PredictRequest:
             raise ParamsError(f"{self.loaded.entry.name} is for {self.loaded.model.task}: {because}")
 
     async def decoded(self, then: Callable[[Image], T]) -> list[T]:
-        """What a function makes of each decoded picture, on the decoding threads.
+        """What a function makes of each decoded image, on the decoding threads.
 
         Raises:
-            DataError: an upload is no picture, or too large a one.
+            DataError: an upload is no image, or too large a one.
         """
         rule = self.loaded.model.reading
         return await self.decoded_by(lambda upload: then(decode_image(upload.data, upload.what, self.max_pixels, rule)))

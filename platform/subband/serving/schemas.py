@@ -20,7 +20,7 @@ class PredictOptions(BaseModel):
         None, allow_inf_nan=False, description="Decide with this threshold instead of the calibrated one."
     )
     fpr: float | None = Field(
-        None, gt=0, lt=1, description="Decide with the threshold for this share of false alarms among good pictures."
+        None, gt=0, lt=1, description="Decide with the threshold for this share of false alarms among good images."
     )
     pixel_threshold: float | None = Field(
         None,
@@ -29,9 +29,9 @@ class PredictOptions(BaseModel):
     )
     map: Literal["none", "values", "png", "mask"] | None = Field(
         None,
-        description="none: no map (the default). values: the map's numbers in the JSON. png: instead of JSON, the picture with its "
+        description="none: no map (the default). values: the map's numbers in the JSON. png: instead of JSON, the image with its "
         "map (or the objects that were found, or the predicted frames) drawn, also chosen by `Accept: image/png`. mask: instead of "
-        "JSON, an 8-bit PNG of the picture's size, 255 where the map is above the pixel threshold (of a segmenter: the probability "
+        "JSON, an 8-bit PNG of the image's size, 255 where the map is above the pixel threshold (of a segmenter: the probability "
         "above the threshold), or an object is.",
     )
     top: int = Field(5, ge=1, le=1000, description="Of a classifier: how many classes are answered.")
@@ -151,7 +151,7 @@ class PredictAnswer(BaseModel, Generic[AnyPrediction]):
 
 
 def png_text(picture: Image) -> str:
-    """A picture as a PNG file in base64."""
+    """An image as a PNG file in base64."""
     file = io.BytesIO()
     picture.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode("ascii")
@@ -164,7 +164,7 @@ class ModelAnswer(BaseModel):
     version: str = Field(description="Registered version, or the hash of a saved folder.")
     source: Literal["registry", "folder"]
     loaded: bool = Field(description="Whether it is in memory; otherwise the first request loads it.")
-    predict: str = Field(description="Path to post pictures to.")
+    predict: str = Field(description="Path to post images to.")
     method: str | None = None
     task: str | None = Field(
         None,
@@ -176,8 +176,8 @@ class ModelAnswer(BaseModel):
     selection: str | None = Field(None, description="Which labels chose its params.")
     threshold: float | None = None
     rule: str | None = Field(None, description="How the threshold was chosen.")
-    f1_threshold: float | None = Field(None, description="Threshold of the highest F1 on labelled pictures.")
-    good_scores: int | None = Field(None, description="Scores of good pictures that ?fpr= chooses from.")
+    f1_threshold: float | None = Field(None, description="Threshold of the highest F1 on labelled images.")
+    good_scores: int | None = Field(None, description="Scores of good images that ?fpr= chooses from.")
     classes: list[str] | None = Field(None, description="What it tells apart.")
     params: dict[str, Any] | None = None
     about: dict[str, Any] | None = Field(None, description="What was saved with it: data, fingerprint, versions.")

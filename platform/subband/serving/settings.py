@@ -38,11 +38,11 @@ class ServeSettings(BaseModel):
     refresh_seconds: float = Field(
         5.0, ge=0.1, le=3600, description="How often a replica looks for new champions and changed folders."
     )
-    batch: int = Field(16, ge=1, le=512, description="Pictures scored at a time, at most.")
+    batch: int = Field(16, ge=1, le=512, description="Images scored at a time, at most.")
     max_body_mb: float = Field(64.0, gt=0, le=4096, description="Largest request body, MB.")
-    max_pictures: int = Field(64, ge=1, le=1000, description="Most files of one form.")
+    max_images: int = Field(64, ge=1, le=1000, description="Most files of one form.")
     max_pixels: int | None = Field(
-        None, ge=1, description="Largest picture, width x height; by default SUBBAND_MAX_PIXELS, else 100 million."
+        None, ge=1, description="Largest image, width x height; by default SUBBAND_MAX_PIXELS, else 100 million."
     )
     replicas: int = Field(1, ge=1, description="Replicas; each loads its own detectors.")
     cpus: int = Field(1, ge=1, description="Processors, and torch threads, of each replica.")
@@ -59,6 +59,10 @@ class ServeSettings(BaseModel):
         if (value / "model.json").is_file():
             raise ParamsError(f"{value} is itself a saved detector; give the folder around it, {value.parent}")
         return value
+
+
+RENAMED = {"max_pictures": "max_images"}
+"""Names of version 0.1, which arguments and environment variables may still have."""
 
 
 def make_settings(values: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> ServeSettings:
@@ -78,6 +82,8 @@ def make_settings(values: Mapping[str, Any], environment: Mapping[str, str] = os
     """
     given = {name: value for name, value in environment.items() if name.startswith(PREFIX) and value.strip()}
     legal = {PREFIX + name.upper(): name for name in ServeSettings.model_fields}
+    legal |= {PREFIX + old.upper(): now for old, now in RENAMED.items() if PREFIX + old.upper() in given}
+    values = {RENAMED.get(name, name): value for name, value in values.items()}
     for name in given:
         if name not in legal:
             raise ParamsError(unknown_name("environment variable of serve", name, legal))

@@ -1,4 +1,4 @@
-"""The pictures of a request: its whole body, or the files of a form, never more bytes than allowed."""
+"""The images of a request: its whole body, or the files of a form, never more bytes than allowed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BodyTooLargeError(SubbandError, ValueError):
 
 @dataclass(frozen=True)
 class Upload:
-    """One encoded picture.
+    """One encoded image.
 
     Attributes:
         file: its file name in the form, None for a plain body.
@@ -35,7 +35,7 @@ class Upload:
 
 
 async def read_uploads(request: Request, max_bytes: int, max_files: int) -> list[Upload]:
-    """The pictures of a request: one with file None for a plain body, at least one for ``multipart/form-data``.
+    """The images of a request: one with file None for a plain body, at least one for ``multipart/form-data``.
 
     Args:
         request: its body must not have been read.
@@ -85,6 +85,6 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
 
 def _too_large(limit: int) -> BodyTooLargeError:
     return BodyTooLargeError(
-        f"the request body is larger than the limit of {limit / 1e6:g} MB; send fewer or smaller pictures, "
+        f"the request body is larger than the limit of {limit / 1e6:g} MB; send fewer or smaller images, "
         "or start the server with a higher max_body_mb"
     )

@@ -105,13 +105,13 @@ def make_api(service: Service) -> FastAPI:
         response_model=_PREDICTED,
         responses={**errors, 200: {"content": {"image/png": {}}}},
         openapi_extra=_BODY,
-        summary="Ask a model about one picture, or several files of a form",
+        summary="Ask a model about one image, or several files of a form",
     )
     async def predict(name: str, request: Request, options: Annotated[PredictOptions, Query()]) -> Response:
         started = time.perf_counter()
         models.entry(name)  # before the body is read
         as_png = _wants_png(options, request)
-        uploads = await read_uploads(request, int(settings.max_body_mb * 1e6), settings.max_pictures)
+        uploads = await read_uploads(request, int(settings.max_body_mb * 1e6), settings.max_images)
         loaded = models.peek(name)
         if loaded is None:
             loaded = await asyncio.to_thread(models.get, name)

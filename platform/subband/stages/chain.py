@@ -51,7 +51,7 @@ class Stage:
         compute: (upstream, params, source) -> one chunk, or an iterable of chunks whose rows are appended.
         content: what else the result depends on, as text (for instance the digest of a weights file).
         keep: whether the result is stored; a result cheaper to compute than to read back is only held in memory.
-        per_picture: whether each array has a row a picture, in their order, that depends on this picture alone; such rows may be
+        per_picture: whether each array has a row an image, in their order, that depends on this image alone; such rows may be
             computed by several workers and joined.
     """
 
@@ -72,7 +72,7 @@ Chain = tuple[Stage, ...]
 
 
 def per_picture_part(chain: Chain) -> Chain:
-    """The longest run of first stages that pictures can be divided for."""
+    """The longest run of first stages that images can be divided for."""
     return tuple(itertools.takewhile(lambda stage: stage.per_picture, chain))
 
 
@@ -89,10 +89,10 @@ WAITING = "store"
 
 
 class Runner:
-    """Runs chains for one source (the pictures of one category) on one worker.
+    """Runs chains for one source (the images of one category) on one worker.
 
     Args:
-        source: handed to every stage; pictures without labels.
+        source: handed to every stage; images without labels.
         fingerprint: of the source's content; the root of every key.
         store: where kept stages lie, or None to hold everything in memory (same results, nothing shared).
         memory_entries: how many recent results this worker holds open; by default 8, and without a store as many as the longest
@@ -185,7 +185,7 @@ class Runner:
         Args:
             chain: stages of which each is `per_picture`.
             params: every parameter the stages read.
-            parts: runners with the same store whose sources are this one's pictures, divided: fitted and scored ones in order.
+            parts: runners with the same store whose sources are this one's images, divided: fitted and scored ones in order.
 
         Raises:
             StoreError: a part's rows are not in the store.

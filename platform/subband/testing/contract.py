@@ -29,7 +29,7 @@ class MethodContract:
     Attributes:
         name: of the method in the registry.
         params: params that make the method small and fast, without fetched weights.
-        dataset: URI of a small dataset; its first category is used. It needs good and defective test pictures.
+        dataset: URI of a small dataset; its first category is used. It needs good and defective test images.
         variations: for some params another legal value (or a mapping of params that must change together). The more, the surer
             is the proof that no stage depends on what it did not declare.
         bad_params: for some params an illegal value.
@@ -58,7 +58,7 @@ class MethodContract:
         detecting.check_build(self.subject())
 
     def test_predict(self) -> None:
-        """Pictures of any size and mode are decided by their score."""
+        """Images of any size and mode are decided by their score."""
         detecting.check_predict(self.subject())
 
     def test_save_and_load(self, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ class MethodContract:
         detecting.check_saving_is_all_or_nothing(self.subject(), tmp_path)
 
     def test_batch_size_does_not_matter(self) -> None:
-        """A picture's score does not depend on its neighbours."""
+        """An image's score does not depend on its neighbours."""
         detecting.check_batch_size_does_not_matter(self.subject())
 
     def test_no_network(self, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ class MethodContract:
         sharing.check_two_workers(self.subject(), tmp_path)
 
     def test_divided_pictures(self, tmp_path: Path) -> None:
-        """Workers may divide the pictures that a fit starts from."""
+        """Workers may divide the images that a fit starts from."""
         sharing.check_divided_pictures(self.subject(), tmp_path)
 
     def test_labels_never_reach_stages(self, tmp_path: Path) -> None:
@@ -114,5 +114,5 @@ class MethodContract:
         refusing.check_bad_pictures(self.subject(), tmp_path)
 
     def test_one_training_picture(self, tmp_path: Path) -> None:
-        """One training picture works or is refused."""
+        """One training image works or is refused."""
         refusing.check_one_training_picture(self.subject(), tmp_path)

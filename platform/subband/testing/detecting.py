@@ -29,7 +29,7 @@ def check_fit_and_score(subject: Subject) -> None:
     require(scores.shape == (count,), f"scores have shape {scores.shape}, not {(count,)}")
     require(maps.dtype == scores.dtype == np.float32, f"maps are {maps.dtype} and scores {scores.dtype}, not float32")
     require(bool(np.isfinite(maps).all() and np.isfinite(scores).all()), "maps or scores are not finite")
-    require(float(np.ptp(scores)) > 0, "all pictures have one score")
+    require(float(np.ptp(scores)) > 0, "all images have one score")
 
     fitted = subject.fitted()
     served_maps, served_scores = fitted.detector.score(subject.queries())
@@ -63,7 +63,7 @@ def check_build(subject: Subject) -> None:
 
 
 def check_predict(subject: Subject) -> None:
-    """Pictures of any size and mode are decided by ``score > threshold``; a threshold can be given."""
+    """Images of any size and mode are decided by ``score > threshold``; a threshold can be given."""
     detector = subject.fitted().detector.eval()
     colour = subject.category.test[0].image.open()
     pictures: list[Any] = [
@@ -75,7 +75,7 @@ def check_predict(subject: Subject) -> None:
     ]
     answer = detector.predict(pictures)
     counts = (len(answer.scores), len(answer.decisions), len(answer.maps))
-    require(counts == (len(pictures),) * 3, f"{len(pictures)} pictures, {counts} scores, decisions and maps")
+    require(counts == (len(pictures),) * 3, f"{len(pictures)} images, {counts} scores, decisions and maps")
     require_equal(answer.scores[4:], answer.scores[:1], "the score of an array, against that of the equal PIL image")
     limit = float(detector.predict(pictures[:1]).scores[0])
     require(not detector.predict(pictures[:1], threshold=limit).decisions[0], "a score at the threshold is no defect")
@@ -83,7 +83,7 @@ def check_predict(subject: Subject) -> None:
     require(bool(below.decisions[0]), "a score above the threshold is a defect")
     deep = Image.fromarray(np.asarray(pictures[2]).astype(np.uint16) * 257)
     grey = detector.predict([pictures[2], deep]).scores
-    require_equal(grey[1:], grey[:1], "the score of a 16-bit grey picture, against that of the equal 8-bit one")
+    require_equal(grey[1:], grey[:1], "the score of a 16-bit grey image, against that of the equal 8-bit one")
 
 
 def check_save_and_load(subject: Subject, folder: Path) -> None:
@@ -141,7 +141,7 @@ def check_saving_is_all_or_nothing(subject: Subject, folder: Path) -> None:
 
 
 def check_batch_size_does_not_matter(subject: Subject) -> None:
-    """One picture at a time, three, or all together give the same maps and scores."""
+    """One image at a time, three, or all together give the same maps and scores."""
     detector = subject.fitted().detector.eval()
     images = subject.queries()
     wanted_maps, wanted = detector.score(images, batch=len(images))
@@ -149,7 +149,7 @@ def check_batch_size_does_not_matter(subject: Subject) -> None:
         maps, scores = detector.score(images, batch=batch)
         require_equal(maps, wanted_maps, f"maps in batches of {batch}")
         require_equal(scores, wanted, f"scores in batches of {batch}")
-    require(detector.score(images[:0])[0].shape == (0, *wanted_maps.shape[1:]), "no pictures must give no maps")
+    require(detector.score(images[:0])[0].shape == (0, *wanted_maps.shape[1:]), "no images must give no maps")
 
 
 def check_no_network(subject: Subject, folder: Path) -> None:
@@ -176,7 +176,7 @@ def closed_network() -> Iterator[None]:
 
 
 def check_no_queries(subject: Subject) -> None:
-    """A category without pictures to score has empty maps, and can be fitted."""
+    """A category without images to score has empty maps, and can be fitted."""
     train = tuple(sample.image for sample in subject.category.train)
     names = tuple(sample.name for sample in subject.category.train)
     runner = subject.runner(Split(train, (), names, ()))

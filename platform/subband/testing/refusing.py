@@ -36,14 +36,14 @@ def check_bad_params(subject: Subject, bad_params: Mapping[str, Any]) -> None:
 
 
 def check_bad_pictures(subject: Subject, folder: Path) -> None:
-    """A missing, truncated or foreign file among the pictures is a DataError that names it; the store stays valid."""
+    """A missing, truncated or foreign file among the images is a DataError that names it; the store stays valid."""
     whole = folder / "whole.png"
     subject.category.train[0].image.open().save(whole)
     content = whole.read_bytes()
     bad = {
         "truncated.png": content[: len(content) // 2],
         "empty.png": b"",
-        "text.png": b"this is no picture",
+        "text.png": b"this is no image",
         "missing.png": None,
     }
     for name, data in bad.items():
@@ -67,7 +67,7 @@ def _with_picture(category: Category, role: str, path: Path) -> Category:
 
 
 def check_one_training_picture(subject: Subject, folder: Path) -> None:
-    """One training picture either works or is a clear refusal that says how many are needed; nothing is left behind."""
+    """One training image either works or is a clear refusal that says how many are needed; nothing is left behind."""
     store = Store(folder / "store")
     category = replace(subject.category, train=subject.category.train[:1])
     alone = replace(subject, category=category)
@@ -79,12 +79,12 @@ def check_one_training_picture(subject: Subject, folder: Path) -> None:
         try:
             maps, scores = attempt()
         except SubbandError as error:
-            words = ("training image", "training picture")
+            words = ("training image", "training image")
             require(any(each in str(error) for each in words), f"the message should speak of training images: {error}")
         else:
             require(
                 bool(np.isfinite(maps).all() and np.isfinite(scores).all()),
-                "one picture gives scores that are not finite",
+                "one image gives scores that are not finite",
             )
         _require_clean(store)
 

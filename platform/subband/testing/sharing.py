@@ -81,9 +81,9 @@ def _worker(subject: Subject, folder: Path, ready: Any, answers: Any) -> None:
 
 
 def check_divided_pictures(subject: Subject, folder: Path) -> None:
-    """Three workers compute what a fit starts from, each for some pictures; a fit that joins their rows is the fit of one worker.
+    """Three workers compute what a fit starts from, each for some images; a fit that joins their rows is the fit of one worker.
 
-    The second of them has no picture to score. What one worker has stored is what they have.
+    The second of them has no image to score. What one worker has stored is what they have.
     """
     wanted = subject.fitted()
     alone, store = subject.bench(Store(folder / "alone")).runner, Store(folder / "divided")
@@ -137,7 +137,7 @@ def check_labels_never_reach_stages(subject: Subject, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _WholePicture:
-    """A mask that calls every pixel of a picture but its first one defective."""
+    """A mask that calls every pixel of an image but its first one defective."""
 
     picture: ImageSource
 

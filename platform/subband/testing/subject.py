@@ -25,7 +25,7 @@ class Subject:
     Attributes:
         method: under contract.
         values: small params, as a user would write them.
-        category: few and small pictures, good and defective ones.
+        category: few and small images, good and defective ones.
     """
 
     method: StagedMethod
@@ -48,7 +48,7 @@ class Subject:
         return CategoryBench(category or self.category, "test", 0, store)
 
     def maps(self, store: Store | None = None, category: Category | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Maps (M, S, S) and scores (M,) of the test pictures, by a fresh worker."""
+        """Maps (M, S, S) and scores (M,) of the test images, by a fresh worker."""
         return self.bench(store, category).maps(self.method, self.params)
 
     def fitted(self, store: Store | None = None) -> Fitted:
@@ -60,7 +60,7 @@ class Subject:
         return Runner(split, "contract", store)
 
     def queries(self) -> np.ndarray:
-        """The test pictures in the method's frame, uint8 (M, 3, S, S)."""
+        """The test images in the method's frame, uint8 (M, 3, S, S)."""
         sources = [sample.image for sample in self.category.test]
         return load_images(sources, self.method.preprocess(self.params))
 

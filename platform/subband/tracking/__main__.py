@@ -9,10 +9,10 @@ Show what is registered::
 
     python -m subband.tracking champions
 
-Give a champion another threshold, by hand or by the share of good pictures that may be called defective::
+Give a champion another threshold, by hand or by the share of good images that may be called defective::
 
-    python -m subband.tracking threshold wepadim-mvtec-pictures-bottle 3.2
-    python -m subband.tracking threshold wepadim-mvtec-pictures-bottle --fpr 0.01
+    python -m subband.tracking threshold wepadim-mvtec-images-bottle 3.2
+    python -m subband.tracking threshold wepadim-mvtec-images-bottle --fpr 0.01
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     changing = commands.add_parser("threshold", help="register a champion once more with another threshold")
     changing.add_argument("model", metavar="MODEL", help="the registered model's name")
     changing.add_argument("value", metavar="VALUE", nargs="?", type=float, help="scores above it are defects")
-    changing.add_argument("--fpr", type=float, help="instead: share of good pictures that may be called defective")
+    changing.add_argument("--fpr", type=float, help="instead: share of good images that may be called defective")
     for reading in (listing, changing):
         reading.add_argument(
             "--tracking-uri", metavar="URI", help="the registry (default: MLFLOW_TRACKING_URI, else sqlite)"

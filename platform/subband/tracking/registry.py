@@ -31,7 +31,7 @@ DATA_TAG = "data"
 DEFAULT_EXPERIMENT = "champions"
 
 _SCORED = (None, "anomaly detection", "segmentation")
-"""Tasks whose answers are a score and a decision a picture; a model that tells none is a detector."""
+"""Tasks whose answers are a score and a decision an image; a model that tells none is a detector."""
 
 _LOADER_MODULE = "subband.tracking.pyfunc"
 # What a detector needs at prediction time; ours is not listed because it comes from a checkout.

@@ -26,8 +26,8 @@ def set_threshold(
     Args:
         name: the registered model's name.
         target: the registry.
-        threshold: pictures with a higher score are defective.
-        fpr: instead, the share of good pictures that may be called defective; the threshold follows from the good scores that were
+        threshold: images with a higher score are defective.
+        fpr: instead, the share of good images that may be called defective; the threshold follows from the good scores that were
             saved with the detector.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Fits of one method to categories: pictures on N workers, then each fit, its proof, and MLflow."""
+"""Fits of one method to categories: images on N workers, then each fit, its proof, and MLflow."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def make_fit_plan(name: str, values: Mapping[str, Any], settings: FitSettings) -
 
     Raises:
         ParamsError: a param or setting is illegal.
-        DataError: no such dataset or category, or one with defective training pictures.
+        DataError: no such dataset or category, or one with defective training images.
     """
     method, dataset = staged_method(name), settings.dataset()
     decisions: list[Decision] = []
@@ -166,7 +166,7 @@ def _made(folder: Path) -> Iterator[None]:
 
 
 def _share(plan: FitPlan, store: Store, say: Say) -> dict[str, float]:
-    """Seconds by category of the pictures' own stages."""
+    """Seconds by category of the images' own stages."""
     settings, seconds = plan.settings, dict[str, float]()
     share: dict[str, Any] = {}
     if settings.workers > 1:
@@ -258,7 +258,7 @@ def _report_file(plan: FitPlan, result: FitResult) -> ReportFile:
         tags={
             "role": "fit",
             "method": plan.method.name,
-            "selection": "none: all labelled test pictures report, nothing is chosen",
+            "selection": "none: all labelled test images report, nothing is chosen",
             "problems": "\n".join(result.problems) or "none",
             **dict(decision.tag for decision in plan.decisions),
         },

@@ -54,7 +54,7 @@ class TrainPlan:
         method: what is trained.
         params: its params.
         dataset: opened.
-        digest: fingerprint of its pictures, labels and masks.
+        digest: fingerprint of its images, labels and masks.
         examples: of the training.
         folder: of the training.
         resumed: whether the folder was there before.

@@ -1,11 +1,11 @@
-"""Fitting methods without training on several workers, which divide the pictures and meet in the store.
+"""Fitting methods without training on several workers, which divide the images and meet in the store.
 
-The stages that `StagedMethod.fit_inputs` names have a row a picture. Each worker of a Ray Train group computes them for its share
-of the pictures, as the stages of a split of its own; rank 0 joins the shares into the entries that one worker would have written;
+The stages that `StagedMethod.fit_inputs` names have a row an image. Each worker of a Ray Train group computes them for its share
+of the images, as the stages of a split of its own; rank 0 joins the shares into the entries that one worker would have written;
 the rest of the fit, statistics or a bank, starts from those in the caller's process. So there is one store for all workers: on a
 cluster, a folder that every machine sees.
 
-Shares are whole batches of the network, wherever there are as many batches as workers: then no row knows how pictures were divided.
+Shares are whole batches of the network, wherever there are as many batches as workers: then no row knows how images were divided.
 What a killed run has finished is found by the next one with as many workers; joined shares are removed.
 """
 
@@ -38,12 +38,12 @@ RUNS = "groups"
 def fit_on_workers(
     method: StagedMethod, params: BaseModel, split: Split, store: Store, *, workers: int, **options: Any
 ) -> Fitted:
-    """The detector that `method.fit` gives, with the pictures divided among workers.
+    """The detector that `method.fit` gives, with the images divided among workers.
 
     Args:
         method: registered under its name.
         params: of the method.
-        split: what is fitted to; pictures to score, if there are any, are divided too.
+        split: what is fitted to; images to score, if there are any, are divided too.
         store: shared by all workers.
         workers: how many; with one, all is done in this process.
         options: of `share_pictures`.
@@ -74,7 +74,7 @@ def share_pictures(
     Args:
         method: registered under its name.
         params: of the method.
-        splits: pictures by a name, for instance of the category.
+        splits: images by a name, for instance of the category.
         store: shared by all workers.
         workers: how many.
         use_gpu: whether each worker has a GPU for itself.
@@ -84,7 +84,7 @@ def share_pictures(
 
     Raises:
         ParamsError: more workers than the cluster has room for.
-        DataError: a picture cannot be read.
+        DataError: an image cannot be read.
         StoreError: the workers do not see one folder as the store, or it is too small.
         ClusterError: see `run_on_workers`.
     """
@@ -128,7 +128,7 @@ def share_pictures(
 
 
 def share_of(split: Split, rank: int, workers: int) -> Split:
-    """One worker's pictures: consecutive ones of both roles, in whole batches of the network if there are enough of them."""
+    """One worker's images: consecutive ones of both roles, in whole batches of the network if there are enough of them."""
     fit, query = (_edges(len(pictures), workers)[rank] for pictures in (split.fit, split.query))
     return Split(
         split.fit[slice(*fit)],

@@ -74,7 +74,7 @@ def _trained(result: SweepResult, chosen: TrialRecord) -> Iterator[ChampionRepor
 
 def _refitted(result: SweepResult, chosen: TrialRecord, say: Callable[[str], None]) -> Iterator[ChampionReport]:
     """The champions of all categories, as they become ready."""
-    say(f"champion: refitting on all good pictures of {len(result.plan.dataset.categories)} categories")
+    say(f"champion: refitting on all good images of {len(result.plan.dataset.categories)} categories")
     for task, name in _champion_tasks(result.plan, chosen).items():
         try:
             yield ray.get(task)

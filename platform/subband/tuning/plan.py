@@ -62,7 +62,7 @@ class SweepPlan:
         axes: values the user gave for params; one value fixes a param, several are searched.
         base: what the user or the preset settled; every other param keeps its default.
         dataset: opened.
-        digest: fingerprint of its pictures, labels and masks.
+        digest: fingerprint of its images, labels and masks.
         categories: its categories, those first that can choose.
         folder: of the sweep.
         resumed: whether the folder has results already.
@@ -369,7 +369,7 @@ def _check_data(dataset: Dataset, settings: SweepSettings) -> tuple[str, tuple[s
         decisions += copies_noticed(category)
         if len(split.fit) < LEARNT_FROM_AT_LEAST:
             raise DataError(
-                f"{name}: {len(split.fit)} good training picture is left to learn from with selection={selection!r}; "
+                f"{name}: {len(split.fit)} good training image is left to learn from with selection={selection!r}; "
                 f"at least {LEARNT_FROM_AT_LEAST} are needed to see how good ones vary"
             )
         digests.append(fingerprint((*category.train, *category.test), include_labels=True))
@@ -381,7 +381,7 @@ def _check_data(dataset: Dataset, settings: SweepSettings) -> tuple[str, tuple[s
             name, reason = next(iter(where.items()))
             raise DataError(
                 f"nothing can be chosen by {objective} with selection={selection!r} ({name}: {reason}); add labelled "
-                "defective test pictures, or use --selection synthetic, which needs none"
+                "defective test images, or use --selection synthetic, which needs none"
             )
     silent = undefined[settings.objective[0]]
     for name, reason in silent.items():

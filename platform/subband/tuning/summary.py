@@ -61,7 +61,7 @@ def print_summary(shell: Shell, result: SweepResult) -> None:
     if result.champions and result.chosen is not None:
         console.print(
             f"[bold]champion[/]: {escape(short_name(result.chosen.params, result.chosen.searched))}, "
-            + ("as it was trained" if result.plan.trained else "refitted on all good pictures")
+            + ("as it was trained" if result.plan.trained else "refitted on all good images")
         )
         console.print(_champions(result))
     for problem in result.problems:

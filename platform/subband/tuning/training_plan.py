@@ -1,4 +1,4 @@
-"""What a sweep of a trained method decides beyond what every sweep does: recipe, examples, and which pictures choose."""
+"""What a sweep of a trained method decides beyond what every sweep does: recipe, examples, and which images choose."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_training(
     dataset: Dataset,
     settings: SweepSettings,
 ) -> tuple[SweepSettings, list[Decision]]:
-    """Open the examples under every value that was given, and see which pictures choose.
+    """Open the examples under every value that was given, and see which images choose.
 
     Returns:
         The settings with the selection that the params decide, and the decisions.
@@ -71,14 +71,14 @@ def check_training(
     if len(selections) > 1:
         given = ", ".join(name for name in axes if len({str(values.get(name)) for values in selections.values()}) > 1)
         raise ParamsError(
-            f"with some values of {given} test pictures choose, with others held-out ones: their scores cannot be compared; "
+            f"with some values of {given} test images choose, with others held-out ones: their scores cannot be compared; "
             "give one value a sweep"
         )
     (selection,) = selections
     notes = "; ".join(examples.notes)
     if settings.selection not in ("auto", "holdout", selection):
         raise ParamsError(
-            f"--selection {settings.selection}: the params of {method.name} say which pictures choose ({notes}); "
+            f"--selection {settings.selection}: the params of {method.name} say which images choose ({notes}); "
             "leave --selection out"
         )
     decided = Decision("selection", selection, f"the params of {method.name} decide: {notes}")

@@ -39,7 +39,7 @@ class TrainingTrialPlan:
         method: name in the registry.
         base: the params that the search does not vary.
         data: dataset URI.
-        selection: which pictures choose; a trial whose params say otherwise fails.
+        selection: which images choose; a trial whose params say otherwise fails.
         objectives: metrics and costs that the search looks at.
         folder: of the sweep, which every machine sees.
         workers: Ray Train workers of a trial; 1 trains in the trial's own process.
@@ -207,7 +207,7 @@ class TrainingTrial(tune.Trainable):
         examples = self._method.examples(params, self._dataset)
         if examples.selection != plan.selection:
             raise ParamsError(
-                f"with these params {examples.selection} pictures choose, in this sweep {plan.selection} pictures do: "
+                f"with these params {examples.selection} images choose, in this sweep {plan.selection} images do: "
                 "their scores cannot be compared"
             )
         folder = plan.folder / "groups"

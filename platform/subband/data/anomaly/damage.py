@@ -1,4 +1,4 @@
-"""Damaged copies of good pictures, to choose parameters by when there are no labelled defects.
+"""Damaged copies of good images, to choose parameters by when there are no labelled defects.
 
 Two kinds, drawn by lot: a cut-and-paste patch or scar in the manner of CutPaste (Li et al., CVPR 2021), and a blob of
 a foreign texture blended in, in the manner of DRAEM (Zavrtanik et al., ICCV 2021). The mask is exactly the damaged
@@ -27,12 +27,12 @@ _FOREIGN_SIZE = 128
 
 @dataclass(frozen=True)
 class Damaged:
-    """A picture, or the mask, of a damaged copy.
+    """An image, or the mask, of a damaged copy.
 
     Attributes:
-        source: the good picture.
-        seed: decides kind, place and shape of the damage, together with the size of the picture.
-        as_mask: whether this source gives the mask (mode L, 255 where damaged) or the picture (mode RGB).
+        source: the good image.
+        seed: decides kind, place and shape of the damage, together with the size of the image.
+        as_mask: whether this source gives the mask (mode L, 255 where damaged) or the image (mode RGB).
     """
 
     source: ImageSource
@@ -40,33 +40,33 @@ class Damaged:
     as_mask: bool = False
 
     def open(self) -> Image.Image:
-        """Decode the good picture and damage it.
+        """Decode the good image and damage it.
 
         Raises:
-            DataError: the good picture cannot be decoded.
+            DataError: the good image cannot be decoded.
         """
         image, mask = damage_picture(np.asarray(self.source.open().convert("RGB")), self.seed)
         return Image.fromarray(mask.astype(np.uint8) * np.uint8(255)) if self.as_mask else Image.fromarray(image)
 
     def digest(self) -> str:
-        """Hash of the good picture's digest and the seed."""
+        """Hash of the good image's digest and the seed."""
         return self.digest_given(self.source.digest())
 
     def digest_given(self, source_digest: str) -> str:
-        """The digest, where that of the good picture is known already."""
+        """The digest, where that of the good image is known already."""
         recipe = f"damaged {DAMAGE_VERSION} {self.seed} {'mask' if self.as_mask else 'image'} {source_digest}"
         return hashlib.sha256(recipe.encode()).hexdigest()
 
 
 def damage_picture(image: NDArray[np.uint8], seed: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Damage a good picture.
+    """Damage a good image.
 
     Args:
         image: uint8 (H, W, 3).
         seed: decides kind, place and shape.
 
     Returns:
-        The damaged picture, and the mask (H, W) of the damaged region, which is never empty; outside it the picture
+        The damaged image, and the mask (H, W) of the damaged region, which is never empty; outside it the image
         is unchanged.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -75,7 +75,7 @@ def damage_picture(image: NDArray[np.uint8], seed: int) -> tuple[NDArray[np.uint
 
 
 def _pasted(image: NDArray[np.uint8], rng: Generator) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A rotated rectangle or narrow scar of the picture itself, with another brightness and colour, elsewhere on it."""
+    """A rotated rectangle or narrow scar of the image itself, with another brightness and colour, elsewhere on it."""
     height, width = image.shape[:2]
     side = min(height, width)
     long, short = rng.uniform(0.12, 0.30), rng.uniform(0.015, 0.035)

@@ -49,7 +49,7 @@ def open_mvtec(path: str, options: Mapping[str, str]) -> FolderDataset:
     folders = category_folders(root)
     if not folders:
         raise DataError(
-            f"{root} holds no category; expected {root / '<category>' / 'train' / 'good'} with pictures "
+            f"{root} holds no category; expected {root / '<category>' / 'train' / 'good'} with images "
             "(or train/good in the folder itself)"
         )
     names, query = chosen_categories(options, list(folders), uri, OPTIONS)
@@ -83,25 +83,25 @@ def read_category(name: str, folder: Path, rule: MaskRule | None = None) -> Cate
         all good.
 
     Raises:
-        DataError: no good training picture, training pictures of another kind, pictures outside the folders of a kind,
-            a missing or ambiguous mask, or two pictures of one name.
+        DataError: no good training image, training images of another kind, images outside the folders of a kind,
+            a missing or ambiguous mask, or two images of one name.
     """
     good = folder / "train" / GOOD
     train = folder_samples(good, "train", GOOD)
     if not train:
-        problem = "holds no pictures" if good.is_dir() else "does not exist"
-        raise DataError(f"category {name}: {good} {problem}; put the good pictures to learn from there")
+        problem = "holds no images" if good.is_dir() else "does not exist"
+        raise DataError(f"category {name}: {good} {problem}; put the good images to learn from there")
     for other in visible_folders(folder / "train"):
         if other.name != GOOD and picture_files(other):
             raise DataError(
-                f"category {name}: {other} holds pictures, but only good pictures are learnt from; "
+                f"category {name}: {other} holds images, but only good images are learnt from; "
                 f"move them to {folder / 'test' / other.name}"
             )
     for split in ("train", "test"):
         if loose := picture_files(folder / split):
             raise DataError(
                 f"category {name}: {loose[0]} lies outside the folders of a kind; "
-                f"move such pictures to {folder / split / GOOD}" + (" or test/<defect>" if split == "test" else "")
+                f"move such images to {folder / split / GOOD}" + (" or test/<defect>" if split == "test" else "")
             )
     return Category(name, tuple(train), tuple(_test_samples(folder, rule)))
 

@@ -164,7 +164,7 @@ def _refuse_anomalies_in_training(split_file: Path, name: str, rows: Sequence[_R
     if anomalies:
         raise DataError(
             f"{split_file} puts {len(anomalies)} anomalies of {name} into training (line {anomalies[0].line}), "
-            "as the 2-class splits of VisA do; only good pictures are learnt from, so use the 1-class split, 1cls.csv"
+            "as the 2-class splits of VisA do; only good images are learnt from, so use the 1-class split, 1cls.csv"
         )
 
 
@@ -176,7 +176,7 @@ def _read_split(root: Path, split_file: Path, name: str, rows: Sequence[_Row], r
         where = f"{split_file}, line {row.line}"
         sample_name = f"{row.split}/{row.defect}/{PurePosixPath(row.image).stem}"
         if sample_name in samples:
-            raise DataError(f"{where}: {row.image} is the second picture called {sample_name} of {name}; rename one")
+            raise DataError(f"{where}: {row.image} is the second image called {sample_name} of {name}; rename one")
         mask = None
         if row.label:
             if not row.mask:
@@ -186,7 +186,7 @@ def _read_split(root: Path, split_file: Path, name: str, rows: Sequence[_Row], r
         samples[sample_name] = Sample(sample_name, row.split, row.label, row.defect, image, mask)
     train = tuple(sample for sample in samples.values() if sample.split == "train")
     if not train:
-        raise DataError(f"{split_file} lists no good training picture of {name}")
+        raise DataError(f"{split_file} lists no good training image of {name}")
     return Category(name, train, tuple(sample for sample in samples.values() if sample.split == "test"))
 
 
@@ -201,7 +201,7 @@ def _read_reorganised(name: str, folder: Path, rule: MaskRule | None) -> Categor
     data = folder / "Data"
     train = folder_samples(data / "train" / "normal", "train", GOOD)
     if not train:
-        raise DataError(f"category {name}: {data / 'train' / 'normal'} holds no pictures; put the good ones there")
+        raise DataError(f"category {name}: {data / 'train' / 'normal'} holds no images; put the good ones there")
     mask_folder = next(
         (place for place in (folder / "Seg_mask" / ANOMALY, data / "Masks" / "Anomaly") if place.is_dir()),
         folder / "Seg_mask" / ANOMALY,

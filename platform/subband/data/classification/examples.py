@@ -1,4 +1,4 @@
-"""Examples of classification: labelled pictures through timm's transforms, and which of them choose."""
+"""Examples of classification: labelled images through timm's transforms, and which of them choose."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def seeded(*entropy: int) -> Iterator[None]:
 
 
 def _middle(picture: Image) -> Image:
-    """The middle of a very long picture: of the rest a centre crop sees nothing, but resized whole it would fill the memory."""
+    """The middle of a very long image: of the rest a centre crop sees nothing, but resized whole it would fill the memory."""
     sides = []
     for side in picture.size:
         kept = _LONGEST * min(picture.size)
@@ -70,11 +70,11 @@ def _middle(picture: Image) -> Image:
 
 @dataclass(frozen=True)
 class Framing:
-    """How a picture to be judged becomes a square, as timm's validation does it.
+    """How an image to be judged becomes a square, as timm's validation does it.
 
     Attributes:
         size: S, side in pixels.
-        crop_pct: share of the resized picture's side that the centre crop keeps.
+        crop_pct: share of the resized image's side that the centre crop keeps.
         crop_mode: ``center`` resizes the shorter side to S / crop_pct; ``squash`` both sides, whatever the aspect ratio; ``border``
             the longer, and fills up.
         interpolation: of the resize.
@@ -90,7 +90,7 @@ class Framing:
     std: Three = (0.229, 0.224, 0.225)
 
     def transform(self) -> Transform:
-        """From a picture to a normalised float32 tensor (3, S, S); nothing is random."""
+        """From an image to a normalised float32 tensor (3, S, S); nothing is random."""
         made: Any = create_transform(
             self.size,
             crop_pct=self.crop_pct,
@@ -109,10 +109,10 @@ class Framing:
 
 @dataclass(frozen=True)
 class Augmenting:
-    """How a training picture is changed, as timm's training does it.
+    """How a training image is changed, as timm's training does it.
 
     Attributes:
-        scale: least share of the picture's area that a crop keeps; 1 takes the whole picture, of which the aspect ratio varies.
+        scale: least share of the image's area that a crop keeps; 1 takes the whole image, of which the aspect ratio varies.
         randaugment: magnitude of RandAugment (increasing, standard deviation 0.5), 0 to 10; 0 leaves it out.
         colour_jitter: of brightness, contrast and saturation; only without RandAugment.
         flip: probability of a horizontal flip.
@@ -126,7 +126,7 @@ class Augmenting:
     erasing: float = 0.25
 
     def transform(self, framing: Framing) -> Transform:
-        """From a picture to a normalised float32 tensor (3, S, S), by draws from the global generators (see `seeded`)."""
+        """From an image to a normalised float32 tensor (3, S, S), by draws from the global generators (see `seeded`)."""
         made: Any = create_transform(
             framing.size,
             is_training=True,
@@ -144,12 +144,12 @@ class Augmenting:
 
 
 class ClassExamples:
-    """Pictures with labels as tensors (`subband.data.examples.Examples`).
+    """Images with labels as tensors (`subband.data.examples.Examples`).
 
     Args:
         pictures: with labels.
-        framing: size and normalisation, and how a picture that is judged is cropped.
-        augmenting: of training pictures; None for those that are judged.
+        framing: size and normalisation, and how an image that is judged is cropped.
+        augmenting: of training images; None for those that are judged.
         seed: of whatever is drawn at random.
 
     Attributes:
@@ -174,7 +174,7 @@ class ClassExamples:
             ``images`` float32 (3, S, S), normalised; ``labels`` int64 ().
 
         Raises:
-            DataError: the picture cannot be read; the message names it.
+            DataError: the image cannot be read; the message names it.
         """
         picture = self.pictures.image(draw.index).open()
         with (
@@ -200,27 +200,27 @@ def class_split(data: ClassData, validation: Literal["holdout", "test"], share: 
     """Divide the data by what chooses the checkpoint.
 
     A validation split chooses only where a test split is left to report. Data with one of the two, as ImageNet, report on it; then
-    a share of the training pictures chooses, the same of every class, or with ``test`` that split itself, as published.
+    a share of the training images chooses, the same of every class, or with ``test`` that split itself, as published.
 
     Args:
         data: with a training split.
-        validation: ``holdout`` never lets reported pictures choose; ``test`` does.
-        share: of each class's training pictures that is held out where no validation split is to spare, in (0, 1); at least one
-            picture of each class with several.
+        validation: ``holdout`` never lets reported images choose; ``test`` does.
+        share: of each class's training images that is held out where no validation split is to spare, in (0, 1); at least one
+            image of each class with several.
         seed: decides which.
 
     Raises:
         ParamsError: `share` is out of range.
-        DataError: no training split, none to choose by, or too few pictures to hold any out.
+        DataError: no training split, none to choose by, or too few images to hold any out.
     """
     if "train" not in data.splits:
-        raise DataError(f"{data.uri} has no training pictures; for imagefolder:PATH they lie in PATH/train/<class>")
+        raise DataError(f"{data.uri} has no training images; for imagefolder:PATH they lie in PATH/train/<class>")
     train = data.split("train")
     others: dict[str, LabelledPictures] = {name: pictures for name, pictures in data.splits.items() if name != "train"}
     if validation == "test":
         if not others:
             raise DataError(
-                f"{data.uri} has only training pictures, none to choose the checkpoint by; use validation=holdout"
+                f"{data.uri} has only training images, none to choose the checkpoint by; use validation=holdout"
             )
         name = "test" if "test" in others else "validation"
         note = f"the {name} split chose the checkpoint, as published: its figures are optimistic"
@@ -230,7 +230,7 @@ def class_split(data: ClassData, validation: Literal["holdout", "test"], share: 
             train, others["validation"], {"test": others["test"]}, "the data's validation split chose the checkpoint"
         )
     kept, held_out = _held_out(train.labels, share, seed, data.uri)
-    note = f"{len(held_out)} training pictures, held out by seed {seed}, chose the checkpoint"
+    note = f"{len(held_out)} training images, held out by seed {seed}, chose the checkpoint"
     return ClassSplit(Chosen(train, kept), Chosen(train, held_out), others, note)
 
 
@@ -245,15 +245,15 @@ def _held_out(labels: np.ndarray, share: float, seed: int, uri: str) -> tuple[np
         chosen.append(members[: min(max(1, round(share * len(members))), len(members) - 1)])
     held_out = np.sort(np.concatenate(chosen))
     if not len(held_out):
-        raise DataError(f"{uri} has one training picture a class: none can be held out; give it a validation split")
+        raise DataError(f"{uri} has one training image a class: none can be held out; give it a validation split")
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
 
 def check_pictures(parts: Sequence[LabelledPictures], progress: Callable[[int, int], None] | None = None) -> None:
-    """Look at the header of every picture.
+    """Look at the header of every image.
 
     Raises:
-        DataError: one is no picture; the message names the first.
+        DataError: one is no image; the message names the first.
     """
     sources = list(dict.fromkeys(source for part in parts for source in part.images()))
     for_each(picture_size, sources, progress=progress)

@@ -1,4 +1,4 @@
-"""``imagefolder:PATH``: pictures in a folder for each class, laid out as ImageNet is.
+"""``imagefolder:PATH``: images in a folder for each class, laid out as ImageNet is.
 
     root/train/<class>/**         root/{val,valid,validation,dev}/<class>/**         root/test/<class>/**
 
@@ -33,7 +33,7 @@ USUAL_NAMES: Mapping[SplitName, tuple[str, ...]] = {
 
 
 class FolderPictures(LabelledPictures):
-    """Picture files below a folder.
+    """Image files below a folder.
 
     Args:
         folder: of the split.
@@ -64,7 +64,7 @@ def open_image_folder(path: str, options: Mapping[str, str]) -> ClassData:
             under two classes.
 
     Raises:
-        DataError: no such folder or split, an unknown option, a class without pictures, a class in a later split that the first
+        DataError: no such folder or split, an unknown option, a class without images, a class in a later split that the first
             lacks, or fewer than two classes.
     """
     uri = f"imagefolder:{path}"
@@ -76,7 +76,7 @@ def open_image_folder(path: str, options: Mapping[str, str]) -> ClassData:
     if not folders:
         hint = "" if not visible_folders(root) else f" (found: {', '.join(f.name for f in visible_folders(root)[:5])})"
         raise DataError(
-            f"{root} has no split; expected {root / 'train' / '<class>'} and {root / 'val' / '<class>'} with pictures{hint}; other "
+            f"{root} has no split; expected {root / 'train' / '<class>'} and {root / 'val' / '<class>'} with images{hint}; other "
             "names are given as options, for instance ?train=NAME&validation=NAME"
         )
     first = next(iter(folders))
@@ -158,13 +158,13 @@ def _pictures(folder: Path, classes: list[str], first: Path) -> FolderPictures:
     for name, found in zip(classes, files, strict=True):
         if name in own and not found:
             raise DataError(
-                f"class folder {folder / name} holds no picture ({', '.join(sorted(IMAGE_SUFFIXES))}); fill or remove it"
+                f"class folder {folder / name} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); fill or remove it"
             )
     return FolderPictures(folder, files)
 
 
 def _files(folder: Path, name: str) -> list[str]:
-    """Picture files of a class, sorted, as paths below the split's folder; `pathlib` would be too slow for a million.
+    """Image files of a class, sorted, as paths below the split's folder; `pathlib` would be too slow for a million.
 
     A folder that links lead to again, for instance from below itself, is read once.
     """

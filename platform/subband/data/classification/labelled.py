@@ -1,4 +1,4 @@
-"""Pictures with class labels: what every family of classification data gives, and what a classifier learns from."""
+"""Images with class labels: what every family of classification data gives, and what a classifier learns from."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 class LabelledPictures(abc.ABC):
-    """The pictures of one split, in an order that stays.
+    """The images of one split, in an order that stays.
 
-    A picture is made when it is asked for: there may be a million.
+    An image is made when it is asked for: there may be a million.
 
     Attributes:
-        labels: (N,) index of each picture's class.
+        labels: (N,) index of each image's class.
     """
 
     labels: NDArray[np.int64]
@@ -35,19 +35,19 @@ class LabelledPictures(abc.ABC):
 
     @abc.abstractmethod
     def name(self, index: int) -> str:
-        """What messages and tables call a picture, for instance its file below the root."""
+        """What messages and tables call an image, for instance its file below the root."""
 
     @abc.abstractmethod
     def image(self, index: int) -> ImageSource:
-        """A picture."""
+        """An image."""
 
     def images(self) -> Sequence[ImageSource]:
-        """All pictures."""
+        """All images."""
         return [self.image(index) for index in range(len(self))]
 
 
 class Chosen(LabelledPictures):
-    """Some pictures of a split.
+    """Some images of a split.
 
     Args:
         pictures: of the split.
@@ -80,10 +80,10 @@ class ClassData(TaskData):
         splits: by name; those that the data lack are left out.
 
     Raises:
-        DataError: fewer than two classes, or no picture at all.
+        DataError: fewer than two classes, or no image at all.
     """
 
-    holds = "pictures with class labels"
+    holds = "images with class labels"
 
     def __init__(
         self, uri: str, name: str, classes: Sequence[str], splits: Mapping[SplitName, LabelledPictures]
@@ -96,7 +96,7 @@ class ClassData(TaskData):
             found = f"the class {self.classes[0]!r} alone" if self.classes else "no class"
             raise DataError(f"{uri} has {found}; a classifier tells at least two apart")
         if not self.splits:
-            raise DataError(f"{uri} has no pictures")
+            raise DataError(f"{uri} has no images")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class ClassData(TaskData):
         return self.read_notes()
 
     def split(self, name: str) -> LabelledPictures:
-        """The pictures of one split.
+        """The images of one split.
 
         Raises:
             DataError: the data have no such split; those that they have are named.
@@ -114,7 +114,7 @@ class ClassData(TaskData):
         return self.splits[name]  # type: ignore[index]
 
     def digest(self) -> str:
-        """Hash of classes, pictures and labels in their order."""
+        """Hash of classes, images and labels in their order."""
         running = hashlib.sha256("\n".join(("subband classes", *self.classes)).encode())
         for name, pictures in self.splits.items():
             running.update(f"\n{name} {len(pictures)}".encode())
@@ -132,7 +132,7 @@ def class_data(dataset: object) -> ClassData:
     if not isinstance(dataset, ClassData):
         what = getattr(dataset, "holds", "samples of inspected products or surfaces")
         raise DataError(
-            f"{getattr(dataset, 'uri', dataset)} holds {what}, not pictures with class labels; give imagefolder:PATH, timm:NAME or "
+            f"{getattr(dataset, 'uri', dataset)} holds {what}, not images with class labels; give imagefolder:PATH, timm:NAME or "
             "synthetic-shapes: here"
         )
     return dataset

@@ -23,7 +23,7 @@ from subband.errors import DataError, unknown_name
 
 OPTIONS = ("root", "download", *SPLITS)
 USUAL_SPLITS: Mapping[SplitName, str] = {"train": "train", "validation": "validation", "test": ""}
-"""What timm calls the splits; where two names lead to the same pictures the later is refused."""
+"""What timm calls the splits; where two names lead to the same images the later is refused."""
 
 
 class TimmPictures(LabelledPictures):
@@ -34,7 +34,7 @@ class TimmPictures(LabelledPictures):
         split: what messages call it.
 
     Raises:
-        DataError: a picture has no label.
+        DataError: an image has no label.
     """
 
     def __init__(self, dataset: Any, split: str) -> None:
@@ -42,29 +42,29 @@ class TimmPictures(LabelledPictures):
         self.labels = _labels(dataset)
         if len(self.labels) and int(self.labels.min()) < 0:
             raise DataError(
-                f"the split {split!r} has pictures without a label (number {self.labels.min()}), as hubs hide those of tests; "
+                f"the split {split!r} has images without a label (number {self.labels.min()}), as hubs hide those of tests; "
                 "leave the split out"
             )
 
     def name(self, index: int) -> str:
-        """The split and the file's or the picture's number."""
+        """The split and the file's or the image's number."""
         reader = getattr(self.dataset, "reader", None)
         return f"{self.split}/{reader.filename(index) if reader is not None else index}"
 
     def image(self, index: int) -> TimmImage:
-        """A picture."""
+        """An image."""
         return TimmImage(self, index)
 
 
 @dataclass(frozen=True)
 class TimmImage:
-    """One picture of a split."""
+    """One image of a split."""
 
     pictures: TimmPictures
     index: int
 
     def open(self) -> Image.Image:
-        """The decoded picture, mode RGB.
+        """The decoded image, mode RGB.
 
         Raises:
             DataError: it cannot be read.
@@ -106,7 +106,7 @@ def open_timm(path: str, options: Mapping[str, str]) -> ClassData:
 
     Raises:
         DataError: timm cannot open it (its hub cannot be reached, files are missing), it can only be read in order, its splits are
-            the same pictures or have other classes, or it has fewer than two classes.
+            the same images or have other classes, or it has fewer than two classes.
     """
     uri = f"timm:{path}"
     for option in options:
@@ -164,7 +164,7 @@ def _check_distinct(opened: Mapping[SplitName, Any], uri: str) -> None:
         for other, others in found:
             if samples is not None and list(samples) == list(others):
                 raise DataError(
-                    f"{uri}: {other} and {name} are the same {len(samples)} pictures; name the splits with "
+                    f"{uri}: {other} and {name} are the same {len(samples)} images; name the splits with "
                     f"?train=NAME&validation=NAME, or leave one out with {name}="
                 )
         if samples is not None:

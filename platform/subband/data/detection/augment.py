@@ -1,6 +1,6 @@
-"""Augmentation of pictures with objects: flips, random sizes and random crops, which keep picture, boxes and masks together.
+"""Augmentation of images with objects: flips, random sizes and random crops, which keep image, boxes and masks together.
 
-Source: the training pipeline of WSF-ViT's detectors (specification 11.2), which is that of DETR and Swin: every picture is resized
+Source: the training pipeline of WSF-ViT's detectors (specification 11.2), which is that of DETR and Swin: every image is resized
 to one of several sizes, half of them after a random crop of another size.
 """
 
@@ -20,7 +20,7 @@ Policy = Literal["none", "flip", "flip-resize-crop"]
 
 @dataclass(frozen=True, eq=False)
 class Framed:
-    """A picture with its objects, all in the same pixels.
+    """An image with its objects, all in the same pixels.
 
     Attributes:
         image: RGB, W x H.
@@ -37,7 +37,7 @@ class Framed:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What sizes a training picture gets, in pixels.
+    """What sizes a training image gets, in pixels.
 
     Attributes:
         short_sides: one of which is drawn.
@@ -61,28 +61,28 @@ class Sizes:
             or self.crop[0] > self.crop[1]
         ):
             raise ParamsError(
-                f"picture sizes {self}: all are at least 1 pixel, the short sides at most the longest, the crop from small to large"
+                f"image sizes {self}: all are at least 1 pixel, the short sides at most the longest, the crop from small to large"
             )
 
 
 def fitting_size(width: int, height: int, short: int, longest: int) -> tuple[int, int]:
-    """Width and height of a picture resized so that its shorter side is `short`, unless the longer one would exceed `longest`."""
+    """Width and height of an image resized so that its shorter side is `short`, unless the longer one would exceed `longest`."""
     scale = min(short / min(width, height), longest / max(width, height))
     return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
 
 
 def augment(framed: Framed, policy: Policy, sizes: Sizes, rng: np.random.Generator) -> Framed:
-    """A training picture as one epoch sees it.
+    """A training image as one epoch sees it.
 
     Args:
-        framed: the picture at its own size.
-        policy: ``none`` resizes to the first of the sizes; ``flip`` mirrors half of the pictures before; ``flip-resize-crop`` draws
-            one of the sizes, and for half of the pictures resizes to one of the sizes before a crop and crops first.
+        framed: the image at its own size.
+        policy: ``none`` resizes to the first of the sizes; ``flip`` mirrors half of the images before; ``flip-resize-crop`` draws
+            one of the sizes, and for half of the images resizes to one of the sizes before a crop and crops first.
         sizes: in pixels.
         rng: the only source of randomness.
 
     Returns:
-        The picture; objects of which a crop leaves no pixel are gone.
+        The image; objects of which a crop leaves no pixel are gone.
     """
     if policy != "none" and rng.random() < 0.5:
         framed = flipped(framed)
@@ -105,7 +105,7 @@ def flipped(framed: Framed) -> Framed:
 
 
 def resized(framed: Framed, width: int, height: int) -> Framed:
-    """At another size: the picture bilinear with antialiasing, masks by their nearest pixel."""
+    """At another size: the image bilinear with antialiasing, masks by their nearest pixel."""
     old_width, old_height = framed.image.size
     if (width, height) == (old_width, old_height):
         return framed
@@ -120,7 +120,7 @@ def resized(framed: Framed, width: int, height: int) -> Framed:
 
 
 def cropped(framed: Framed, left: int, top: int, width: int, height: int) -> Framed:
-    """A part of the picture; boxes are cut at its border, and objects of which no pixel is left are gone."""
+    """A part of the image; boxes are cut at its border, and objects of which no pixel is left are gone."""
     boxes = framed.boxes - np.array([left, top, left, top], np.float32)
     boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
     boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)

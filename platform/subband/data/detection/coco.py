@@ -1,11 +1,11 @@
-"""``coco:PATH``: pictures with objects in COCO's format, a JSON file of annotations for each split.
+"""``coco:PATH``: images with objects in COCO's format, a JSON file of annotations for each split.
 
     coco:/data/coco                                   annotations/instances_{train,val}2017.json, {train,val}2017/
-    coco:/data/parts?train=train.json&train_images=pictures&test=test.json&test_images=pictures
+    coco:/data/parts?train=train.json&train_images=images&test=test.json&test_images=images
     coco:/data/coco?broken=skip                       leave out annotations that cannot be used, instead of refusing the data
 
 Without options the usual places are looked into (`LAYOUTS`). Classes are the categories in the order of their ids, so that labels
-have no gaps. Pictures without annotations are kept: they teach what is no object.
+have no gaps. Images without annotations are kept: they teach what is no object.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("test/_annotations.coco.json", "test"),
     ),
 }
-"""By split, the annotation files that are looked for and the folder of their pictures, in this order. COCO's own val2017, by which
-results are reported, is the test split; what chooses a checkpoint is then held out of the training pictures."""
+"""By split, the annotation files that are looked for and the folder of their images, in this order. COCO's own val2017, by which
+results are reported, is the test split; what chooses a checkpoint is then held out of the training images."""
 
 _OPTIONS = (*SPLITS, *(f"{split}_images" for split in SPLITS), "broken", "orientation")
 
 
 @dataclass(frozen=True, eq=False)
 class CocoPicture:
-    """One picture of a COCO file (`subband.data.detection.instances.AnnotatedPicture`).
+    """One image of a COCO file (`subband.data.detection.instances.AnnotatedPicture`).
 
     Attributes:
         name: its file's name, as the annotations give it.
@@ -72,7 +72,7 @@ class CocoPicture:
     annotations: tuple[tuple[int, Mapping[str, Any]], ...]
 
     def instances(self) -> Instances:
-        """Its objects, boxes cut at the picture's border."""
+        """Its objects, boxes cut at the image's border."""
         width, height = self.size
         boxes, masks, areas = [], [], []
         for _, annotation in self.annotations:
@@ -121,10 +121,10 @@ class CocoData(DetectionData):
         return (*skipped, *self.own_notes, *copies)
 
     def digest(self) -> str:
-        """Hash of classes, annotations and the bytes of all pictures.
+        """Hash of classes, annotations and the bytes of all images.
 
         Raises:
-            DataError: a picture cannot be read.
+            DataError: an image cannot be read.
         """
         return self._digest
 
@@ -140,12 +140,12 @@ class CocoData(DetectionData):
 
 
 def open_coco(path: str, options: Mapping[str, str]) -> CocoData:
-    """Open a dataset in COCO's format; annotations are read and checked, pictures are not.
+    """Open a dataset in COCO's format; annotations are read and checked, images are not.
 
     Args:
         path: the folder; relative to the current folder, ``~`` is the home folder.
         options: ``train``, ``validation``, ``test`` (annotation files, relative to the folder), each with the folder of its
-            pictures in ``train_images`` and so on (by default that of the annotations), ``broken``: ``error`` or ``skip``, and
+            images in ``train_images`` and so on (by default that of the annotations), ``broken``: ``error`` or ``skip``, and
             ``orientation``: ``apply`` or ``ignore``.
 
     Raises:
@@ -205,7 +205,7 @@ def is_coco_folder(folder: Path) -> bool:
 
 
 def _places(root: Path, options: Mapping[str, str], uri: str) -> dict[str, tuple[Path, Path]]:
-    """By split, its annotation file and the folder of its pictures."""
+    """By split, its annotation file and the folder of its images."""
     places = {}
     given = any(split in options for split in SPLITS)
     for split in SPLITS:
@@ -226,7 +226,7 @@ def _places(root: Path, options: Mapping[str, str], uri: str) -> dict[str, tuple
         )
     for split, (_, images) in places.items():
         if not images.is_dir():
-            raise DataError(f"{uri}: there is no folder {images} of the {split} pictures; name it by {split}_images")
+            raise DataError(f"{uri}: there is no folder {images} of the {split} images; name it by {split}_images")
     return places
 
 
@@ -302,5 +302,5 @@ def _pictures(
         for entry in content["images"]
     ]
     if not pictures:
-        raise DataError(f"{file} names no pictures")
+        raise DataError(f"{file} names no images")
     return pictures, skipped, check_masks(sound, sizes, file)

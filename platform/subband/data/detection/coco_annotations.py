@@ -30,12 +30,12 @@ def check_annotation(
 
     Args:
         annotation: an entry of the file.
-        sizes: width and height of the pictures by id.
+        sizes: width and height of the images by id.
         labels: by category id.
 
     Raises:
-        AnnotationError: picture or category is unknown; the box is no box, has no area or lies outside its picture; polygons are
-            too short or outside the picture, or run lengths are not those of the picture or mark nothing.
+        AnnotationError: image or category is unknown; the box is no box, has no area or lies outside its image; polygons are
+            too short or outside the image, or run lengths are not those of the image or mark nothing.
     """
     image: Any = annotation.get("image_id")
     category: Any = annotation.get("category_id")
@@ -53,7 +53,7 @@ def check_annotation(
 
 
 def cut_box(box: Sequence[float], width: int, height: int) -> tuple[float, float, float, float]:
-    """Corners x0, y0, x1, y1 of a box [x, y, width, height], cut at the border of its picture."""
+    """Corners x0, y0, x1, y1 of a box [x, y, width, height], cut at the border of its image."""
     x, y, w, h = box
     return max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)
 
@@ -83,11 +83,11 @@ def _check_box(box: Any, width: int, height: int) -> None:
     if w <= 0 or h <= 0:
         raise AnnotationError(f"has the bbox {box}, whose area is 0")
     if x < -_SLACK or y < -_SLACK or x + w > width + _SLACK or y + h > height + _SLACK or x >= width or y >= height:
-        raise AnnotationError(f"has the bbox {box}, which lies outside its picture of {width} x {height} pixels")
+        raise AnnotationError(f"has the bbox {box}, which lies outside its image of {width} x {height} pixels")
     x0, y0, x1, y1 = np.array(cut_box(box, width, height), np.float32)  # as it will be learnt
     if x1 <= x0 or y1 <= y0:
         raise AnnotationError(
-            f"has the bbox {box}, of which nothing is left inside its picture of {width} x {height} pixels"
+            f"has the bbox {box}, of which nothing is left inside its image of {width} x {height} pixels"
         )
 
 
@@ -104,18 +104,18 @@ def _check_segmentation(segmentation: Any, width: int, height: int) -> None:
             if not all(map(_is_number, polygon)):
                 raise AnnotationError("has a polygon with coordinates that are no numbers")
         if not any(_reaches(polygon, width, height) for polygon in segmentation):
-            raise AnnotationError(f"has polygons that lie outside its picture of {width} x {height} pixels")
+            raise AnnotationError(f"has polygons that lie outside its image of {width} x {height} pixels")
         return
     size = segmentation.get("size") if isinstance(segmentation, dict) else None
     if not isinstance(size, list) or size != [height, width]:
-        raise AnnotationError(f"has run lengths of size {size!r}; those of its picture are [{height}, {width}]")
+        raise AnnotationError(f"has run lengths of size {size!r}; those of its image are [{height}, {width}]")
     counts = segmentation.get("counts")
     if isinstance(counts, str):
         counts = _run_lengths(counts)
     if not isinstance(counts, list) or not all(isinstance(count, int) and count >= 0 for count in counts):
         raise AnnotationError("has run lengths that cannot be read")
     if sum(counts) != width * height:
-        raise AnnotationError(f"has run lengths of {sum(counts)} pixels; its picture has {width * height}")
+        raise AnnotationError(f"has run lengths of {sum(counts)} pixels; its image has {width * height}")
     if not sum(counts[1::2]):
         raise AnnotationError("has run lengths without a pixel of the object")
 

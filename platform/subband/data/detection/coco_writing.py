@@ -1,4 +1,4 @@
-"""Writing any dataset for object detection as files in COCO's format, exactly: masks as run lengths, pictures as PNG."""
+"""Writing any dataset for object detection as files in COCO's format, exactly: masks as run lengths, images as PNG."""
 
 from __future__ import annotations
 

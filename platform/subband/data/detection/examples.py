@@ -1,4 +1,4 @@
-"""Examples of object detection: pictures with boxes and masks, augmented, resized, as tensors; and which of them choose."""
+"""Examples of object detection: images with boxes and masks, augmented, resized, as tensors; and which of them choose."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from subband.errors import DataError
 
 
 class DetectionTraining:
-    """Pictures to learn from (`subband.data.Examples`).
+    """Images to learn from (`subband.data.Examples`).
 
     Args:
         pictures: with their objects; there may be none in some.
         policy: of the augmentation.
-        sizes: that pictures get.
+        sizes: that images get.
         seed: of whatever is drawn at random.
     """
 
@@ -42,10 +42,10 @@ class DetectionTraining:
 
         Returns:
             ``images`` uint8 (3, H, W); ``boxes`` float32 (M, 4); ``labels`` int64 (M,), from 0; ``masks`` bool (M, H, W). Crowds
-            are left out. All sizes differ from picture to picture.
+            are left out. All sizes differ from image to image.
 
         Raises:
-            DataError: the picture cannot be read, or has another size than its annotations say.
+            DataError: the image cannot be read, or has another size than its annotations say.
         """
         picture = self.pictures[draw.index]
         image, objects = _opened(picture), picture.instances()
@@ -62,11 +62,11 @@ class DetectionTraining:
 
 
 class DetectionEvaluation:
-    """Pictures to evaluate on (`subband.data.Examples`): one size, nothing drawn at random.
+    """Images to evaluate on (`subband.data.Examples`): one size, nothing drawn at random.
 
     Args:
         pictures: with their objects.
-        short: shorter side, in pixels, that pictures get.
+        short: shorter side, in pixels, that images get.
         longest: that the longer side may have.
     """
 
@@ -81,11 +81,11 @@ class DetectionEvaluation:
         """One example.
 
         Returns:
-            ``images`` uint8 (3, H, W); ``size`` int64 (2,), the picture's own width and height; ``truth`` uint8 (L,), its objects
+            ``images`` uint8 (3, H, W); ``size`` int64 (2,), the image's own width and height; ``truth`` uint8 (L,), its objects
             at that size as `Instances.packed` writes them.
 
         Raises:
-            DataError: the picture cannot be read, or has another size than its annotations say.
+            DataError: the image cannot be read, or has another size than its annotations say.
         """
         picture = self.pictures[draw.index]
         image = _opened(picture)
@@ -99,12 +99,12 @@ class DetectionEvaluation:
 
 
 def resized_for_test(image: Image, short: int, longest: int) -> Image:
-    """A picture at the size at which it is evaluated and answered about."""
+    """An image at the size at which it is evaluated and answered about."""
     return image.resize(fitting_size(*image.size, short, longest), Resampling.BILINEAR)
 
 
 def image_tensor(image: Image) -> Tensor:
-    """uint8 (3, H, W) of an RGB picture."""
+    """uint8 (3, H, W) of an RGB image."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
@@ -126,15 +126,15 @@ def detection_split(
 
     Args:
         data: that are divided.
-        share: of the training pictures that is held out to choose by where the data have no validation split; at least one picture.
+        share: of the training images that is held out to choose by where the data have no validation split; at least one image.
             0 holds none out.
         seed: decides which.
 
     Returns:
-        Pictures to train on, to choose by, and to report; and whether those to choose by were held out of the training split.
+        Images to train on, to choose by, and to report; and whether those to choose by were held out of the training split.
 
     Raises:
-        DataError: no training pictures, or too few to divide.
+        DataError: no training images, or too few to divide.
     """
     pictures = data.split("train")
     validation, test = (data.splits.get(name, ()) for name in ("validation", "test"))
@@ -143,7 +143,7 @@ def detection_split(
     held_out = max(1, round(share * len(pictures)))
     if held_out >= len(pictures):
         raise DataError(
-            f"{data.uri} has {len(pictures)} training pictures, of which {held_out} would be held out for validation; none "
+            f"{data.uri} has {len(pictures)} training images, of which {held_out} would be held out for validation; none "
             "would be left to learn from"
         )
     rng = np.random.default_rng([seed, zlib.crc32(b"detection")])
@@ -153,14 +153,14 @@ def detection_split(
 
 
 def check_pictures(pictures: Sequence[AnnotatedPicture], progress: Callable[[int, int], None]) -> None:
-    """Compare the size of every picture with its annotations, by the headers of the files.
+    """Compare the size of every image with its annotations, by the headers of the files.
 
     Args:
         pictures: to look at.
-        progress: called with the number of pictures looked at, and of all.
+        progress: called with the number of images looked at, and of all.
 
     Raises:
-        DataError: a picture is missing or has another size; the message names it.
+        DataError: an image is missing or has another size; the message names it.
     """
     with ThreadPoolExecutor(thread_count(None)) as pool:
         sizes = pool.map(lambda picture: picture_size(picture.image), pictures)

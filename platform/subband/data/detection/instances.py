@@ -1,6 +1,6 @@
-"""Pictures in which objects are marked by class, box and mask: what every dataset of object detection gives.
+"""Images in which objects are marked by class, box and mask: what every dataset of object detection gives.
 
-Boxes are (x0, y0, x1, y1) in pixels of their picture, whose left upper corner is (0, 0): a mask that covers columns 3 to 5 has
+Boxes are (x0, y0, x1, y1) in pixels of their image, whose left upper corner is (0, 0): a mask that covers columns 3 to 5 has
 x0 = 3 and x1 = 6. Masks are kept in COCO's run-length form, which is a hundredth of their pixels.
 """
 
@@ -46,7 +46,7 @@ def box_of_mask(mask_HW: NDArray[np.bool_]) -> tuple[float, float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """The M marked objects of one picture, at its own size.
+    """The M marked objects of one image, at its own size.
 
     Attributes:
         boxes: (M, 4) float32.
@@ -85,7 +85,7 @@ class Instances:
         return len(self.labels)
 
     def packed(self) -> bytes:
-        """As bytes, to travel as a tensor beside the picture."""
+        """As bytes, to travel as a tensor beside the image."""
         return json.dumps(
             [
                 self.boxes.tolist(),
@@ -104,14 +104,14 @@ class Instances:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """The N objects that a model found in one picture, at the picture's own size, best first.
+    """The N objects that a model found in one image, at the image's own size, best first.
 
     Attributes:
         boxes: (N, 4) float32.
         labels: (N,) int64, places among the model's classes, from 0.
         scores: (N,) float32 in [0, 1].
         runs: N masks in run-length form.
-        size: (width, height) of the picture in pixels.
+        size: (width, height) of the image in pixels.
     """
 
     boxes: NDArray[np.float32]
@@ -136,7 +136,7 @@ class Detections:
 
 
 class AnnotatedPicture(Protocol):
-    """A picture and its marked objects."""
+    """An image and its marked objects."""
 
     @property
     def name(self) -> str:
@@ -145,7 +145,7 @@ class AnnotatedPicture(Protocol):
 
     @property
     def image(self) -> ImageSource:
-        """The picture."""
+        """The image."""
         ...
 
     @property
@@ -166,10 +166,10 @@ class DetectionData(TaskData):
 
     Attributes:
         classes: names of the classes; labels are places among them.
-        splits: pictures by split, one of `SPLITS`; those that the data lack are not there.
+        splits: images by split, one of `SPLITS`; those that the data lack are not there.
     """
 
-    holds: ClassVar[str] = "pictures with boxes and masks of objects"
+    holds: ClassVar[str] = "images with boxes and masks of objects"
 
     def __init__(
         self, uri: str, name: str, classes: Sequence[str], splits: Mapping[str, Sequence[AnnotatedPicture]]
@@ -179,7 +179,7 @@ class DetectionData(TaskData):
         self.splits = {split: tuple(pictures) for split, pictures in splits.items()}
 
     def split(self, name: str) -> tuple[AnnotatedPicture, ...]:
-        """Pictures of a split.
+        """Images of a split.
 
         Raises:
             DataError: there is none of that name.
@@ -190,7 +190,7 @@ class DetectionData(TaskData):
 
 
 def content_lines(classes: Iterable[str], splits: Mapping[str, Sequence[AnnotatedPicture]]) -> Iterable[bytes]:
-    """What a digest of a detection dataset is made of beside its pictures: classes, and the objects of every picture in order."""
+    """What a digest of a detection dataset is made of beside its images: classes, and the objects of every image in order."""
     yield json.dumps(list(classes)).encode()
     for split, pictures in splits.items():
         yield f"{split} {len(pictures)}".encode()

@@ -1,4 +1,4 @@
-"""What the embedded datasets share: pictures that are drawn when they are opened, and the options of their URIs."""
+"""What the embedded datasets share: images that are drawn when they are opened, and the options of their URIs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from PIL import Image
 from subband.data.embedded.drawing.canvas import Colours
 from subband.errors import DataError, unknown_name
 
-# Below this side length a picture is drawn twice as large and averaged, since threads and grains would be thinner
+# Below this side length an image is drawn twice as large and averaged, since threads and grains would be thinner
 # than a pixel.
 _SUPERSAMPLED_BELOW = 192
 
 
 class Drawing(Protocol):
-    """All that decides one picture and its mask."""
+    """All that decides one image and its mask."""
 
     @property
     def size(self) -> int:
@@ -27,7 +27,7 @@ class Drawing(Protocol):
         ...
 
     def draw(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The picture (S, S, 3) and the mask (S, S)."""
+        """The image (S, S, 3) and the mask (S, S)."""
         ...
 
     def digest(self, what: str) -> str:
@@ -37,7 +37,7 @@ class Drawing(Protocol):
 
 @dataclass(frozen=True)
 class DrawnImage:
-    """The picture of a recipe."""
+    """The image of a recipe."""
 
     recipe: Drawing
 
@@ -74,12 +74,12 @@ class DrawnMask:
 
 
 def supersampling(size: int) -> int:
-    """How many times larger a picture of a side length is drawn."""
+    """How many times larger an image of a side length is drawn."""
     return 2 if size < _SUPERSAMPLED_BELOW else 1
 
 
 def in_8_bit(colours: Colours, mask: NDArray[np.bool_], fine: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A drawing that is `fine` times too large as an 8-bit picture (S, S, 3) and its mask (S, S): any part covers a pixel."""
+    """A drawing that is `fine` times too large as an 8-bit image (S, S, 3) and its mask (S, S): any part covers a pixel."""
     if fine > 1:
         size = len(mask) // fine
         blocks = (size, fine, size, fine)

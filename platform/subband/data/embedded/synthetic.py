@@ -2,7 +2,7 @@
 
     synthetic:?seed=0&train=32&test=24&size=256&difficulty=0.5&categories=weave,leather
 
-Every picture comes from its own random stream, seeded by (seed, category, split, index), so that neither the order of
+Every image comes from its own random stream, seeded by (seed, category, split, index), so that neither the order of
 drawing, the number of threads nor the number of samples changes it.
 """
 
@@ -29,7 +29,7 @@ from subband.data.sample import Category, Sample
 from subband.errors import DataError, unknown_name
 
 # Raise this whenever a drawing changes: digests are made of recipes, so stored results would otherwise belong to
-# other pictures.
+# other images.
 DRAWING_VERSION = 1
 
 PRODUCTS: dict[str, Callable[[Generator, int], Scene]] = {
@@ -65,7 +65,7 @@ class Recipe:
     difficulty: float
 
     def draw(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The picture (S, S, 3) and the mask of its defect (S, S), all False for a good sample."""
+        """The image (S, S, 3) and the mask of its defect (S, S), all False for a good sample."""
         fine = supersampling(self.size)
         scene = PRODUCTS[self.category](self._random("piece"), self.size * fine)
         colours = scene.colours
@@ -91,10 +91,10 @@ class SyntheticDataset:
     Attributes:
         categories: some of `PRODUCTS`, sorted.
         seed: 0 or more; another seed draws other pieces of the same products.
-        train: good training pictures a category.
-        test: test pictures a category; the first half is good (the larger half of an odd number), the others are
+        train: good training images a category.
+        test: test images a category; the first half is good (the larger half of an odd number), the others are
             defective, with the kinds of `DEFECTS` in turn.
-        size: side of the pictures in pixels.
+        size: side of the images in pixels.
         difficulty: 0 (large defects of full contrast) to 1 (small and faint).
     """
 

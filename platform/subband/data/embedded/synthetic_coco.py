@@ -3,7 +3,7 @@
     synthetic-coco:?seed=0&train=256&validation=32&test=64&size=128&classes=4&objects=4
 
 Plain shapes in any colour, size and direction on uneven ground, with exact masks and boxes. A class is a shape and nothing else.
-Shapes may cover a part of others and reach over the border; masks and boxes are of what is seen. Of any eight pictures in a row,
+Shapes may cover a part of others and reach over the border; masks and boxes are of what is seen. Of any eight images in a row,
 one has no object.
 """
 
@@ -28,7 +28,7 @@ from subband.errors import DataError
 # Raise this whenever a drawing changes: digests are made of recipes.
 SHAPES_VERSION = 1
 
-_SMALLEST, _LARGEST = 0.09, 0.22  # radius, in sides of the picture
+_SMALLEST, _LARGEST = 0.09, 0.22  # radius, in sides of the image
 _MOST_COVERED = 0.35  # share of the smaller of two shapes
 _FEWEST_PIXELS = 12
 _ATTEMPTS = 30
@@ -72,12 +72,12 @@ SHAPES: Mapping[str, Callable[[Field, Field], Field]] = {
 
 @dataclass(frozen=True)
 class ShapesRecipe:
-    """All that decides one picture; it is an `AnnotatedPicture`.
+    """All that decides one image; it is an `AnnotatedPicture`.
 
     Attributes:
         seed: of the dataset.
         split: train, validation or test.
-        index: of the picture in its split, from 0.
+        index: of the image in its split, from 0.
         side: in pixels.
         classes: number of classes.
         objects: highest number of objects.
@@ -97,7 +97,7 @@ class ShapesRecipe:
 
     @property
     def image(self) -> ShapesImage:
-        """The picture."""
+        """The image."""
         return ShapesImage(self)
 
     @property
@@ -164,7 +164,7 @@ class ShapesRecipe:
 
 @dataclass(frozen=True)
 class ShapesImage:
-    """The picture of a recipe (`subband.data.ImageSource`)."""
+    """The image of a recipe (`subband.data.ImageSource`)."""
 
     recipe: ShapesRecipe
 
@@ -181,7 +181,7 @@ class ShapesImage:
         return _digest({"what": "image", **asdict(self.recipe)})
 
 
-# A training reads every picture in every epoch, and drawing takes 5 ms: 2048 of 128 pixels are 100 MB.
+# A training reads every image in every epoch, and drawing takes 5 ms: 2048 of 128 pixels are 100 MB.
 @lru_cache(maxsize=2048)
 def _kept(recipe: ShapesRecipe) -> tuple[NDArray[np.uint8], Instances]:
     return recipe.drawn_anew()
@@ -210,13 +210,13 @@ class SyntheticCoco(DetectionData):
     """The embedded dataset for object detection.
 
     Args:
-        seed: another one draws other pictures.
-        train: number of training pictures.
-        validation: number of pictures that choose the checkpoint.
-        test: number of pictures that are reported.
-        size: side of the pictures in pixels.
+        seed: another one draws other images.
+        train: number of training images.
+        validation: number of images that choose the checkpoint.
+        test: number of images that are reported.
+        size: side of the images in pixels.
         classes: number of classes, the first of `SHAPES`.
-        objects: highest number of objects in a picture.
+        objects: highest number of objects in an image.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
     synthetic-shapes:?seed=0&classes=10&train=3000&validation=300&test=500&size=64&difficulty=0.4
 
 One flat shape of any colour, place, size and angle on a cloudy background with noise, specks and lines; its form is the class, and
-nothing else tells it. Every class is as frequent as any other. Every picture comes from its own random streams, as those of
+nothing else tells it. Every class is as frequent as any other. Every image comes from its own random streams, as those of
 `subband.data.embedded.synthetic`.
 """
 
@@ -42,12 +42,12 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class ShapeRecipe:
-    """All that decides one picture.
+    """All that decides one image.
 
     Attributes:
         seed: of the dataset.
         split: ``train``, ``validation`` or ``test``.
-        index: of the picture in its split, from 0.
+        index: of the image in its split, from 0.
         size: side in pixels.
         shape: one of `subband.data.embedded.drawing.shapes.SHAPES`.
         difficulty: 0 (large, of full contrast, on a quiet ground) to 1 (small, faint, among specks and lines).
@@ -61,11 +61,11 @@ class ShapeRecipe:
     difficulty: float
 
     def draw(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The picture (S, S, 3) and where its shape is (S, S), both read-only."""
+        """The image (S, S, 3) and where its shape is (S, S), both read-only."""
         return _kept(self) if self.size <= _KEPT_UP_TO else self.drawn_anew()
 
     def drawn_anew(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """As `draw`, though the picture may be in memory."""
+        """As `draw`, though the image may be in memory."""
         fine = supersampling(self.size)
         rng, side = self._random(), self.size * fine
         ground = _ground(rng, side, self.difficulty)
@@ -86,7 +86,7 @@ class ShapeRecipe:
         return np.random.Generator(np.random.PCG64([self.seed, place, self.index]))
 
 
-# A training reads every picture in every epoch, and drawing takes milliseconds: small ones are kept, 270 MB at most.
+# A training reads every image in every epoch, and drawing takes milliseconds: small ones are kept, 270 MB at most.
 _KEPT_UP_TO = 128
 
 
@@ -139,7 +139,7 @@ def _filling(rng: Generator, side: int, ground: Colours, coverage: Field, diffic
 
 
 class DrawnShapes(LabelledPictures):
-    """One split; picture i is of class i modulo the number of classes."""
+    """One split; image i is of class i modulo the number of classes."""
 
     def __init__(self, split: SplitName, count: int, classes: int, size: int, seed: int, difficulty: float) -> None:
         self._split, self._size, self._seed, self._difficulty = split, size, seed, difficulty
@@ -151,7 +151,7 @@ class DrawnShapes(LabelledPictures):
         return f"{self._split}/{self._shape(index)}/{index:03d}"
 
     def image(self, index: int) -> DrawnImage:
-        """The picture, not yet drawn."""
+        """The image, not yet drawn."""
         return DrawnImage(ShapeRecipe(self._seed, self._split, index, self._size, self._shape(index), self._difficulty))
 
     def _shape(self, index: int) -> str:
@@ -163,7 +163,7 @@ def open_synthetic_shapes(path: str, options: Mapping[str, str]) -> ClassData:
 
     Args:
         path: must be empty; the URI has options only.
-        options: ``seed``; ``classes``, 2 to 10; pictures of the splits ``train``, ``validation`` and ``test``; ``size``, side in
+        options: ``seed``; ``classes``, 2 to 10; images of the splits ``train``, ``validation`` and ``test``; ``size``, side in
             pixels; ``difficulty``, 0 (easy) to 1 (hard).
 
     Raises:

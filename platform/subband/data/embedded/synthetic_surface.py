@@ -3,9 +3,9 @@
     synthetic-surface:?seed=0&train=96&test=32&size=256&difficulty=0.4&clean=1
 
 Surfaces of concrete, steel, leather and terrazzo with cracks, scratches and stains, and an exact mask of every training and test
-picture. Of any eight pictures in a row, five have one defect, two have two or three, and one has none (with ``clean=0``, all of any
+image. Of any eight images in a row, five have one defect, two have two or three, and one has none (with ``clean=0``, all of any
 seven have one); the surface is drawn by lot.
-Every picture comes from its own random streams, as those of `subband.data.embedded.synthetic`.
+Every image comes from its own random streams, as those of `subband.data.embedded.synthetic`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ SURFACE_VERSION = 1
 CATEGORY = "surface"
 SURFACES: tuple[Callable[[Generator, int], Scene], ...] = (concrete, steel, leather, tile)
 
-# A surface is seen from nearer than a product: its defects reach across the picture.
+# A surface is seen from nearer than a product: its defects reach across the image.
 _LARGER = 1.6
 
-# Defects of a picture, by its index modulo 8; `damage` draws them in this order, a later one over an earlier.
+# Defects of an image, by its index modulo 8; `damage` draws them in this order, a later one over an earlier.
 _KINDS = (
     ("crack",),
     ("scratch",),
@@ -55,7 +55,7 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class SurfaceRecipe:
-    """All that decides one picture.
+    """All that decides one image.
 
     Attributes:
         seed: of the dataset.
@@ -74,11 +74,11 @@ class SurfaceRecipe:
     difficulty: float
 
     def draw(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The picture (S, S, 3) and the mask of its defects (S, S), both read-only."""
+        """The image (S, S, 3) and the mask of its defects (S, S), both read-only."""
         return _kept(self) if self.size <= _KEPT_UP_TO else self.drawn_anew()
 
     def drawn_anew(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """As `draw`, though the picture may be in memory."""
+        """As `draw`, though the image may be in memory."""
         fine = supersampling(self.size)
         piece = self._random("piece")
         scene = SURFACES[int(piece.integers(len(SURFACES)))](piece, self.size * fine)
@@ -100,7 +100,7 @@ class SurfaceRecipe:
         return np.random.Generator(np.random.PCG64([self.seed, place, self.index]))
 
 
-# A training reads every picture and its mask in every epoch, and drawing takes 10 to 20 ms: small ones are kept, 130 MB at most.
+# A training reads every image and its mask in every epoch, and drawing takes 10 to 20 ms: small ones are kept, 130 MB at most.
 _KEPT_UP_TO = 256
 
 
@@ -115,12 +115,12 @@ class SurfaceDataset:
 
     Attributes:
         seed: 0 or more; another seed draws other surfaces.
-        train: training pictures.
-        test: test pictures.
-        size: side of the pictures in pixels.
+        train: training images.
+        test: test images.
+        size: side of the images in pixels.
         difficulty: 0 (large defects of full contrast) to 1 (small and faint).
-        clean: 1 if one picture in eight has no defect, 0 if all have one: the published weighted F of an empty mask is 0 whatever
-            is predicted, so that a mean over such pictures ends at 0.875.
+        clean: 1 if one image in eight has no defect, 0 if all have one: the published weighted F of an empty mask is 0 whatever
+            is predicted, so that a mean over such images ends at 0.875.
     """
 
     seed: int = 0

@@ -1,16 +1,16 @@
-"""Augmentations of pictures with masks, as the trainings of WPFormer (Yan et al., CVPR 2025) draw them.
+"""Augmentations of images with masks, as the trainings of WPFormer (Yan et al., CVPR 2025) draw them.
 
 ==================  ==============================================================================================  ==========
-name                in this order, each drawn anew for every picture                                                published for
+name                in this order, each drawn anew for every image                                                published for
 ==================  ==============================================================================================  ==========
 none                nothing                                                                                         ZJU-Leaper
 flip-rotate-turn    mirrored, p 0.5; rotated by up to 15 degrees, p 0.5; turned by 0 to 3 quarters, p 0.5           ESDIs-SOD
 crop                mirrored, p 0.5; rotated by -15 to 14 whole degrees, p 0.2; cropped by 1 to 30 pixels a side    CrackSeg9k
 flip-rotate         as flip-rotate-turn without the turn                                                            SOD
-crop-jitter         as crop, then brightness, contrast, colour and sharpness of the picture                         COD
+crop-jitter         as crop, then brightness, contrast, colour and sharpness of the image                         COD
 ==================  ==============================================================================================  ==========
 
-The rotation of the flips reflects the picture at its border and takes masks from the nearest pixel; that of the crops fills
+The rotation of the flips reflects the image at its border and takes masks from the nearest pixel; that of the crops fills
 with black and is bicubic for both, which leaves masks soft.
 """
 
@@ -33,7 +33,7 @@ _Pair = tuple[Image.Image, Image.Image]
 _DEGREES = 15.0
 _CROPPED = 30
 _TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
-# Factors on a grid of a tenth, lowest and highest included; 10 leaves the picture as it is.
+# Factors on a grid of a tenth, lowest and highest included; 10 leaves the image as it is.
 _JITTER = (
     (ImageEnhance.Brightness, 5, 15),
     (ImageEnhance.Contrast, 5, 15),
@@ -43,7 +43,7 @@ _JITTER = (
 
 
 def augment(image: Image.Image, mask: Image.Image, name: Augmentation, rng: np.random.Generator) -> _Pair:
-    """Change a picture and its mask at random, together.
+    """Change an image and its mask at random, together.
 
     What is drawn, in this order: the mirroring (one uniform number); the rotation (one uniform number, and its angle only
     where it is rotated); the turn (one uniform number, and its quarters only where it is turned), or the width and the height
@@ -57,7 +57,7 @@ def augment(image: Image.Image, mask: Image.Image, name: Augmentation, rng: np.r
 
     Returns:
         The changed pair, of equal sizes: those of the input, swapped by an odd turn, or less by a crop. A crop takes at most half
-        of a side, so that a picture of 1 pixel stays one.
+        of a side, so that an image of 1 pixel stays one.
 
     Raises:
         ParamsError: an unknown name.
@@ -96,7 +96,7 @@ def _reflecting_rotation(picture: Image.Image, angle: float, resampling: Image.R
     """Rotated about its centre on the same canvas; beyond the border lies the reflection, without the border pixel itself."""
     width, height = picture.size
     sine, cosine = abs(math.sin(math.radians(angle))), abs(math.cos(math.radians(angle)))
-    # How far the corners of the rotated canvas reach out of the picture, and one pixel for the interpolation.
+    # How far the corners of the rotated canvas reach out of the image, and one pixel for the interpolation.
     beyond_x = math.ceil(max(0.0, (width * (cosine - 1) + height * sine) / 2)) + 1
     beyond_y = math.ceil(max(0.0, (height * (cosine - 1) + width * sine) / 2)) + 1
     pixels = np.asarray(picture)

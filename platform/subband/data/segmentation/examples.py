@@ -1,4 +1,4 @@
-"""Examples of segmentation: pictures with masks, augmented, resized, as tensors; and which of them choose."""
+"""Examples of segmentation: images with masks, augmented, resized, as tensors; and which of them choose."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from subband.errors import DataError, ParamsError, unknown_name
 
 
 class SegmentationExamples:
-    """Pictures with masks, each resized to one square (`subband.data.examples.Examples`).
+    """Images with masks, each resized to one square (`subband.data.examples.Examples`).
 
     Args:
         samples: with masks, or good ones without.
-        image_size: S, side of the square in pixels; the whole picture is resized to it, as torchvision does it on Pillow pictures
+        image_size: S, side of the square in pixels; the whole image is resized to it, as torchvision does it on Pillow images
             (bilinear, antialiased), so that the aspect ratio is not kept and masks become soft.
         augmentation: applied before the resize.
         seed: of whatever is drawn at random.
@@ -69,7 +69,7 @@ class SegmentationExamples:
 
         Returns:
             ``images`` float32 (3, S, S) in [0, 1]; ``masks`` float32 (1, S, S) in [0, 1]; with the truth also ``truth`` uint8
-            (H, W), the mask at the size of the (augmented) picture, which differs from picture to picture.
+            (H, W), the mask at the size of the (augmented) image, which differs from image to image.
 
         Raises:
             DataError: a file cannot be read, the mask breaks its rule, or the two differ in size; the message names the file.
@@ -133,14 +133,14 @@ def segmentation_split(
 def _check_trainable(dataset: Dataset, samples: Sequence[Sample]) -> None:
     if not samples:
         raise DataError(
-            f"{dataset.uri} has no training samples: a training needs pictures with masks, for pairs:PATH in PATH/train/images "
+            f"{dataset.uri} has no training samples: a training needs images with masks, for pairs:PATH in PATH/train/images "
             "and PATH/train/gt"
         )
     without = [sample.name for sample in samples if sample.mask is None]
     if without:
         raise DataError(
             f"{len(without)} of {len(samples)} training samples of {dataset.uri} have no mask ({without[0]}), but a segmenter "
-            "learns from masks; use pairs:PATH (pictures beside masks) or synthetic-surface:"
+            "learns from masks; use pairs:PATH (images beside masks) or synthetic-surface:"
         )
 
 

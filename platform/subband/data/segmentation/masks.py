@@ -251,7 +251,7 @@ def check_pairs(
     if masks and all(levels.get(sample, 255) <= FOREGROUND_ABOVE for sample in masks):
         raise DataError(
             f"none of the {len(masks)} training masks has any foreground ({masks[0].name} is the first): nothing can be learnt of "
-            "what a defect is; give pictures with defects, or another rule for masks"
+            "what a defect is; give images with defects, or another rule for masks"
         )
 
 

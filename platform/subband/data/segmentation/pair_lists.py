@@ -21,7 +21,7 @@ def read_list(root: Path, file: str) -> list[tuple[str, Path, Path]]:
 
     Raises:
         DataError: the list cannot be read or is empty, or a line has not two paths, names a file that does not exist or that is no
-            picture, or an image for the second time.
+            image, or an image for the second time.
     """
     path = root / file
     try:
@@ -53,7 +53,7 @@ def read_list(root: Path, file: str) -> list[tuple[str, Path, Path]]:
 
 def _picture(path: Path, where: str) -> Path:
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise DataError(f"{where}: {path} is no picture (legal suffixes: {', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise DataError(f"{where}: {path} is no image (legal suffixes: {', '.join(sorted(IMAGE_SUFFIXES))})")
     if not path.is_file():
         raise DataError(f"{where}: {path} does not exist; correct the line, or add the file")
     return path

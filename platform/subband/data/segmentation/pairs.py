@@ -1,4 +1,4 @@
-"""``pairs:PATH``: pictures with segmentation masks, for training and testing, in any of these layouts.
+"""``pairs:PATH``: images with segmentation masks, for training and testing, in any of these layouts.
 
     root/train/{images,gt}      root/test/{images,gt}           one test set
     root/train/{imgs,gt}        root/test/<set>/{imgs,gt}       several test sets
@@ -7,7 +7,7 @@
 Folders may be named ``images`` or ``imgs``, and ``gt`` or ``masks``; ``preset=NAME`` holds a data set to its published layout.
 ``train_list=FILE`` and ``test_list=FILE,FILE`` name pairs explicitly instead, one "image mask" a line, relative to the root.
 
-A picture and its mask have the same name but for the suffix. What the grey levels of masks mean is the option ``masks``, see
+An image and its mask have the same name but for the suffix. What the grey levels of masks mean is the option ``masks``, see
 `subband.data.segmentation.masks`. There is one category a test set, and all share the training samples.
 """
 
@@ -46,7 +46,7 @@ class Layout:
     """Where a published data set keeps its pairs.
 
     Attributes:
-        images: name of the folders of pictures.
+        images: name of the folders of images.
         masks: name of the folders of masks.
         several_sets: whether ``test`` holds one folder a test set.
     """
@@ -68,7 +68,7 @@ PRESETS: Mapping[str, Layout] = {
 
 
 class _Pair(NamedTuple):
-    """A folder of pictures and that of their masks."""
+    """A folder of images and that of their masks."""
 
     images: Path
     masks: Path
@@ -78,7 +78,7 @@ _Read = Callable[[], tuple[Sample, ...]]
 
 
 def open_pairs(path: str, options: Mapping[str, str]) -> FolderDataset:
-    """Open a folder of pictures with masks; the layout is recognised.
+    """Open a folder of images with masks; the layout is recognised.
 
     Args:
         path: the root; relative to the current folder, ``~`` is the home folder.
@@ -202,7 +202,7 @@ def _paired(image_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]:
     images = {file.stem: file for file in picture_files(image_folder)}
     masks = {file.stem: file for file in picture_files(mask_folder)}
     if not images and not masks:
-        raise DataError(f"{image_folder} and {mask_folder} hold no pictures")
+        raise DataError(f"{image_folder} and {mask_folder} hold no images")
     problems = []
     if lone := [file.name for stem, file in images.items() if stem not in masks]:
         problems.append(f"in {image_folder}, {_some(lone)} without a mask of the same name in {mask_folder}")

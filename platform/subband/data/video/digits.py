@@ -1,4 +1,4 @@
-"""Pictures of single digits: MNIST's files as the user has them, and scikit-learn's digits, which need no download."""
+"""Images of single digits: MNIST's files as the user has them, and scikit-learn's digits, which need no download."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Digits = npt.NDArray[np.uint8]
 """(N, 28, 28) uint8, white on black, read-only."""
 
 SIDE = 28
-GZIP, IMAGES = b"\x1f\x8b", b"\x00\x00\x08\x03"  # the first bytes of gzip files, and of idx files of uint8 pictures
+GZIP, IMAGES = b"\x1f\x8b", b"\x00\x00\x08\x03"  # the first bytes of gzip files, and of idx files of uint8 images
 TEST_SHARE = 0.2  # of scikit-learn's digits, which come without a split
 SKLEARN_LEVELS = 16
 
@@ -27,7 +27,7 @@ _PARTS = {"train": "train-images", "test": "t10k-images"}
 
 
 def idx_file(root: Path, part: str) -> Path | None:
-    """The file of a part's pictures: ``train-images-idx3-ubyte`` or ``t10k-images-idx3-ubyte``, gzipped or not.
+    """The file of a part's images: ``train-images-idx3-ubyte`` or ``t10k-images-idx3-ubyte``, gzipped or not.
 
     Args:
         root: the folder that holds it, or torchvision's folder around it.
@@ -41,10 +41,10 @@ def idx_file(root: Path, part: str) -> Path | None:
 
 
 def read_idx(path: Path) -> Digits:
-    """The pictures of an idx file, gzipped or not, whatever its name says.
+    """The images of an idx file, gzipped or not, whatever its name says.
 
     Raises:
-        DataError: it cannot be read, is no idx file of 28 x 28 uint8 pictures, or is shorter or longer than it says.
+        DataError: it cannot be read, is no idx file of 28 x 28 uint8 images, or is shorter or longer than it says.
     """
     try:
         content = path.read_bytes()
@@ -54,14 +54,14 @@ def read_idx(path: Path) -> Digits:
         raise DataError(f"{path} is damaged or cannot be read ({error}); fetch it again") from error
     if not content.startswith(IMAGES) or len(content) < 16:
         raise DataError(
-            f"{path} is no idx file of pictures: it begins with {content[:4].hex(' ')} instead of 00 00 08 03"
+            f"{path} is no idx file of images: it begins with {content[:4].hex(' ')} instead of 00 00 08 03"
         )
     shape = struct.unpack(">III", content[4:16])
     if shape[1:] != (SIDE, SIDE):
-        raise DataError(f"{path} holds pictures of {shape[1]} x {shape[2]} pixels; digits here are {SIDE} x {SIDE}")
+        raise DataError(f"{path} holds images of {shape[1]} x {shape[2]} pixels; digits here are {SIDE} x {SIDE}")
     if len(content) - 16 != math.prod(shape):
         raise DataError(
-            f"{path} says that it holds {shape[0]} pictures, {math.prod(shape)} bytes, but has {len(content) - 16}; fetch it again"
+            f"{path} says that it holds {shape[0]} images, {math.prod(shape)} bytes, but has {len(content) - 16}; fetch it again"
         )
     return np.frombuffer(content, np.uint8, offset=16).reshape(shape)
 

@@ -23,7 +23,7 @@ class Explains(Protocol):
 
 
 class MemoryBankDetector(Detector):
-    """Scores pictures by the distance of each cell's vector to the nearest bank vector.
+    """Scores images by the distance of each cell's vector to the nearest bank vector.
 
     Args:
         method: name in the registry.

@@ -14,7 +14,7 @@ from subband.methods.memorybank.params import LAYERS
 from subband.stages import Chain, Entry, Stage, Upstream
 
 LEVELS: Stage = features_stage("levels", LAYERS)
-"""layer2 and layer3 of the backbone, read by every memory-bank method: they share one pass over the pictures.
+"""layer2 and layer3 of the backbone, read by every memory-bank method: they share one pass over the images.
 
 Where both are the same map it is kept once, as layer2.
 """
@@ -26,7 +26,7 @@ def level_names(levels: Entry, role: str) -> list[str]:
 
 
 def level_batches(upstream: Upstream) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
-    """(role, maps of the one or two levels) of every picture, some pictures at a time."""
+    """(role, maps of the one or two levels) of every image, some images at a time."""
     levels = upstream("levels")
     for role in ROLES:
         for maps in in_batches(levels, level_names(levels, role), FEATURE_BATCH):
@@ -35,10 +35,10 @@ def level_batches(upstream: Upstream) -> Iterator[tuple[str, tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class Embedding:
-    """The stages from pictures to vectors.
+    """The stages from images to vectors.
 
     Attributes:
-        stages: from pictures to vectors.
+        stages: from images to vectors.
         vectors: names of the stages whose results, side by side, are the vectors.
         reads: names of the params that decide about `vectors`.
     """
@@ -48,7 +48,7 @@ class Embedding:
     reads: tuple[str, ...] = ()
 
     def rows(self, upstream: Upstream, role: str) -> Rows:
-        """The vectors of ``fit`` or ``query``: picture by picture, the cells of each row-major."""
+        """The vectors of ``fit`` or ``query``: image by image, the cells of each row-major."""
         return Rows([list(upstream(name).batches(role)) for name in self.vectors])
 
     def chain(self, name: str) -> Chain:

@@ -1,4 +1,4 @@
-"""The method interface of every memory-bank method: a subclass says how pictures become vectors, and no more."""
+"""The method interface of every memory-bank method: a subclass says how images become vectors, and no more."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from subband.stages import Chain, Entry, Runner
 AnyParams = TypeVar("AnyParams", bound=MemoryBankParams)
 
 BANK = "search.bank"
-# A picture's own vectors were picked because nothing else was near: without them it scores higher than a new picture would.
+# An image's own vectors were picked because nothing else was near: without them it scores higher than a new image would.
 LEFT_OUT = (
-    "estimated by scoring each training picture against the bank without its own vectors, which errs towards fewer false "
+    "estimated by scoring each training image against the bank without its own vectors, which errs towards fewer false "
     "alarms"
 )
 
 
 class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
-    """A method whose detector keeps some vectors of good pictures.
+    """A method whose detector keeps some vectors of good images.
 
     Life cycle: see `Method`. A subclass names itself and its params, and gives `embedding` for the stages and `embedder` for the
     detector: two forms of one computation, which the parity gate of every champion compares.
@@ -49,12 +49,12 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         return False
 
     def as_scored(self, params: AnyParams) -> AnyParams:
-        """Params under which a training picture has the vectors that it would have if it were scored."""
+        """Params under which a training image has the vectors that it would have if it were scored."""
         return params
 
     @abc.abstractmethod
     def embedding(self, params: AnyParams) -> Embedding:
-        """The stages from pictures to vectors."""
+        """The stages from images to vectors."""
 
     @abc.abstractmethod
     def embedder(self, params: AnyParams, backbone: Backbone, drawn: bool = True) -> nn.Module:
@@ -67,19 +67,19 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         """
 
     def preprocess(self, params: AnyParams) -> Preprocess:
-        """How these params frame a picture."""
+        """How these params frame an image."""
         return params.preprocess()
 
     def chain(self, params: AnyParams, fitted: int, scored: int) -> tuple[Chain, str]:
         """The stages, and the size of the bank.
 
         Raises:
-            DataError: fewer than two training pictures: none could be scored against the vectors of the others.
+            DataError: fewer than two training images: none could be scored against the vectors of the others.
             ParamsError: the ratio leaves no vector, or fewer than `neighbours`; or the projection does not make vectors narrower.
         """
         if fitted < 2:
             raise DataError(
-                f"{self.name} needs at least 2 good training pictures, to score each by the others; there is {fitted}"
+                f"{self.name} needs at least 2 good training images, to score each by the others; there is {fitted}"
             )
         vectors = fitted * params.grid_side() ** 2
         kept = coreset_size(vectors, ratio=params.ratio, at_least_one=self.keeps_one(params))
@@ -96,7 +96,7 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         return self._detector(params, self._bank(params, runner)[0])
 
     def fit(self, params: AnyParams, runner: Runner) -> Fitted:
-        """The detector of the whole bank; each good picture is scored against the bank without its own vectors.
+        """The detector of the whole bank; each good image is scored against the bank without its own vectors.
 
         What the detector tells about itself has the bank's size and its covering radius, the largest distance of a training
         vector to the nearest one that was kept.
@@ -112,7 +112,7 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         return fitted
 
     def fit_inputs(self, params: AnyParams) -> tuple[tuple[Chain, AnyParams], ...]:
-        """The vectors of the bank, and those by which training pictures are scored."""
+        """The vectors of the bank, and those by which training images are scored."""
         return tuple(
             (embedding.chain(name), each)
             for each in (params, self.as_scored(params))
@@ -164,7 +164,7 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         return embedding.rows(upstream, "fit")
 
     def _bank(self, params: AnyParams, runner: Runner) -> tuple[Tensor, Tensor, float]:
-        """Vectors (M, D) of the bank, the number (M,) of the picture that each comes from, and the covering radius."""
+        """Vectors (M, D) of the bank, the number (M,) of the image that each comes from, and the covering radius."""
         rows = self._fit_rows(params, runner)
         selection = selection_chain(self.embedding(params), params)
         picks, radius = torch.arange(len(rows)), 0.0
@@ -198,7 +198,7 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
         known = torch.isfinite(cell_NP).all(dim=1)
         if not known.any():
             raise DataError(
-                f"the bank of {len(bank)} vectors comes from too few training pictures to score any of them by the others; choose "
+                f"the bank of {len(bank)} vectors comes from too few training images to score any of them by the others; choose "
                 "a larger ratio"
             )
         smoothing = operators(params.grid_side(), params.image_size, params.sigma)
@@ -217,6 +217,6 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
             )
         every = torch.empty(pictures)
         every[known] = scores
-        # Without such a picture's own vectors the bank is empty: it is as far from the rest as any.
+        # Without such an image's own vectors the bank is empty: it is as far from the rest as any.
         every[~known] = scores.amax()
         return every.numpy(), PixelTail.of(maps)

@@ -42,7 +42,7 @@ ProjectionParam = Annotated[
 ImageScoreParam = Annotated[
     Literal["map", "cell"],
     Field(
-        description="Score of a picture: the maximum of the smoothed map, or of the cells before smoothing.",
+        description="Score of an image: the maximum of the smoothed map, or of the cells before smoothing.",
     ),
 ]
 

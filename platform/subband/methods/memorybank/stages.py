@@ -88,7 +88,7 @@ def climb(ratio: float) -> list[Rung]:
 
 
 def bank_chain(embedding: Embedding, params: MemoryBankParams) -> Chain:
-    """The whole chain, from pictures to maps."""
+    """The whole chain, from images to maps."""
     chain = list(embedding.stages)
     last = None
     if params.ratio < 1:

@@ -14,7 +14,7 @@ from subband.nn.levels import distinct, feature_levels
 
 
 class PatchEmbedder(nn.Module):
-    """Pictures to vectors, as the stages compute them.
+    """Images to vectors, as the stages compute them.
 
     Args:
         params: of the method.
@@ -41,11 +41,11 @@ class PatchCore(MemoryBankMethod[PatchCoreParams]):
     params_type = PatchCoreParams
 
     def embedding(self, params: PatchCoreParams) -> Embedding:
-        """The stages from pictures to vectors."""
+        """The stages from images to vectors."""
         return embedding(params)
 
     def embedder(self, params: PatchCoreParams, backbone: Backbone, drawn: bool = True) -> nn.Module:
-        """The network from pictures to vectors."""
+        """The network from images to vectors."""
         return PatchEmbedder(params, backbone)
 
 

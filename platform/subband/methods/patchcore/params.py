@@ -23,7 +23,7 @@ CORRECTED: Mapping[str, Any] = {"framing": "stretch", "distance": "euclidean"}
 class PatchCoreParams(MemoryBankParams):
     """Hyper-parameters of PatchCore (Roth et al., CVPR 2022), by the official implementation.
 
-    Corrected: whole picture, Euclidean distances. Reference: centre crop, and the squared distances that the official index
+    Corrected: whole image, Euclidean distances. Reference: centre crop, and the squared distances that the official index
     returns.
     """
 
@@ -33,7 +33,7 @@ class PatchCoreParams(MemoryBankParams):
     published_backbone: ClassVar[str] = "wide_resnet50_2"
 
     resampling: Literal["lanczos", "bilinear"] = Field(
-        "bilinear", description="Filter that resizes pictures; both are antialiased."
+        "bilinear", description="Filter that resizes images; both are antialiased."
     )
     features: Literal["patches", "averages"] = Field(
         "patches",

@@ -6,7 +6,7 @@ backbone pass, one greedy selection and one search of the bank.
     python jobs/sweep_patchcore.py --data mvtec:/data/MVTec --objective image_auroc bank_mb
     python jobs/sweep_patchcore.py --data mvtec:/data/MVTec --preset ratios --mode reference
 
-A ratio of 1 searches every training vector for every cell: seconds a picture without a GPU.
+A ratio of 1 searches every training vector for every cell: seconds an image without a GPU.
 """
 
 from __future__ import annotations

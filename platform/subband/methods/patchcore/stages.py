@@ -7,7 +7,7 @@ What each stage reads is all that its result depends on::
     patches   patch, pooled, target
     averages  nothing more                                  in the place of `patches`
 
-Shapes: n pictures, P = h * w cells, D numbers a vector.
+Shapes: n images, P = h * w cells, D numbers a vector.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A detector around a published bank, so that it can be evaluated and served like any other.
 
 What the bank does not hold must be said or is lost: the backbone's weights are given, the encoder's seed is a guess (the
-published code drew a new encoder in every process, specification B1), and the pictures behind the bank are known only if they
+published code drew a new encoder in every process, specification B1), and the images behind the bank are known only if they
 are given again.
 """
 
@@ -24,7 +24,7 @@ from subband.methods.wedgenet.params import WedgeNetParams
 from subband.nn.backbones import Backbone
 from subband.validating import validated
 
-ESTIMATE = "estimated on training pictures, which the bank may have seen: expect more false alarms"
+ESTIMATE = "estimated on training images, which the bank may have seen: expect more false alarms"
 
 
 def detector_of(bank: Bank, values: dict[str, Any]) -> MemoryBankDetector:
@@ -60,9 +60,9 @@ def detector_of(bank: Bank, values: dict[str, Any]) -> MemoryBankDetector:
 
 @torch.inference_mode()
 def calibrate(detector: MemoryBankDetector, images: np.ndarray, fpr: float) -> None:
-    """Set the threshold from good pictures, uint8 (N, 3, S, S).
+    """Set the threshold from good images, uint8 (N, 3, S, S).
 
-    The vectors of a published bank cannot be traced to pictures, so that none can be left out: the rule says so.
+    The vectors of a published bank cannot be traced to images, so that none can be left out: the rule says so.
     """
     _, scores = detector.score(images)
     detector.calibration = Calibration.at_fpr(scores.tolist(), fpr, estimate=ESTIMATE)

@@ -18,7 +18,7 @@ from subband.nn.levels import feature_levels
 
 
 class WedgeEmbedder(nn.Module):
-    """Pictures to vectors, as the stages compute them for pictures that are scored.
+    """Images to vectors, as the stages compute them for images that are scored.
 
     Args:
         params: of the method.
@@ -36,7 +36,7 @@ class WedgeEmbedder(nn.Module):
         return features.flatten(2).transpose(1, 2)
 
     def explain(self, images: Tensor) -> Mapping[str, Tensor]:
-        """The display maps of the published figures, each picture scaled by itself.
+        """The display maps of the published figures, each image scaled by itself.
 
         ``frequency`` (N, S, S) is the guidance; ``semantic`` (N, h, w) comes from squares: it is not the mask that weights
         the block.
@@ -50,13 +50,13 @@ class WedgeEmbedder(nn.Module):
 
 
 class WedgeNet(MemoryBankMethod[WedgeNetParams]):
-    """Memory bank of ResNet-50 features, gated by a random encoder of a wavelet map of the picture, with a semantic block."""
+    """Memory bank of ResNet-50 features, gated by a random encoder of a wavelet map of the image, with a semantic block."""
 
     name = "wedgenet"
     params_type = WedgeNetParams
 
     def embedding(self, params: WedgeNetParams) -> Embedding:
-        """The stages from pictures to vectors."""
+        """The stages from images to vectors."""
         return embedding(params)
 
     def keeps_one(self, params: WedgeNetParams) -> bool:
@@ -64,11 +64,11 @@ class WedgeNet(MemoryBankMethod[WedgeNetParams]):
         return params.mode == "reference"
 
     def as_scored(self, params: WedgeNetParams) -> WedgeNetParams:
-        """Scored pictures are scaled by themselves, whatever scaled the bank."""
+        """Scored images are scaled by themselves, whatever scaled the bank."""
         return params.model_copy(update={"scope": "image"})
 
     def embedder(self, params: WedgeNetParams, backbone: Backbone, drawn: bool = True) -> nn.Module:
-        """The network from pictures to vectors."""
+        """The network from images to vectors."""
         layer2, layer3 = (tap.channels for tap in params.levels())
         if not params.gate:
             return WedgeEmbedder(params, backbone, None)

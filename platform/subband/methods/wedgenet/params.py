@@ -29,7 +29,7 @@ CORRECTED: Mapping[str, Any] = {
 class WedgeNetParams(MemoryBankParams):
     """Hyper-parameters of WEDGE-Net.
 
-    Corrected: whole picture, min-max scaling of each picture by itself, so that it has the same vectors in the bank and in a test,
+    Corrected: whole image, min-max scaling of each image by itself, so that it has the same vectors in the bank and in a test,
     and border cells of full length. Reference: the published code's behaviour: centre crop, scaling over batches of 32 in the bank,
     and an encoder drawn after a whole ResNet-50.
     """
@@ -40,7 +40,7 @@ class WedgeNetParams(MemoryBankParams):
     published_backbone: ClassVar[str] = "resnet50"
 
     resampling: Literal["lanczos", "bilinear"] = Field(
-        "bilinear", description="Filter that resizes pictures; both are antialiased."
+        "bilinear", description="Filter that resizes images; both are antialiased."
     )
     wavelet: GuidanceWavelet = Field("haar", description="Transform behind the frequency guidance map.")
     gate: bool = Field(
@@ -59,12 +59,10 @@ class WedgeNetParams(MemoryBankParams):
     )
     scope: Scope = Field(
         "image",
-        description="Whose extremes scale the guidance and the semantic mask. batch: those of `scope_batch` training pictures in "
-        "order, each scored picture by its own (as published: the bank and the test disagree).",
+        description="Whose extremes scale the guidance and the semantic mask. batch: those of `scope_batch` training images in "
+        "order, each scored image by its own (as published: the bank and the test disagree).",
     )
-    scope_batch: int = Field(
-        PUBLISHED_BATCH, ge=1, le=4096, description="Training pictures a batch (scope=batch only)."
-    )
+    scope_batch: int = Field(PUBLISHED_BATCH, ge=1, le=4096, description="Training images a batch (scope=batch only).")
     border: Border = Field(
         "inside",
         description="How the 3 x 3 mean treats the border. zero: divide by 9, which shortens border vectors, as published. "

@@ -8,7 +8,7 @@ selection and one search of the bank.
     python jobs/sweep_wedgenet.py --data mvtec:/data/MVTec --preset ratios --mode reference
     python jobs/sweep_wedgenet.py --data mvtec:/data/MVTec --preset controls
 
-A ratio of 1 searches every training vector for every cell: seconds a picture without a GPU.
+A ratio of 1 searches every training vector for every cell: seconds an image without a GPU.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ What each stage reads is all that its result depends on::
 
 A stage that no later one asks for is not computed: without the semantic block, `semantic` is only a name in the chain.
 
-Shapes: n pictures, P = h * w cells, C2 and C3 channels of the two levels.
+Shapes: n images, P = h * w cells, C2 and C3 channels of the two levels.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from subband.stages import Chain, Chunk, ParamView, Stage, Upstream
 
 
 def _scoped(params: ParamView) -> Iterator[tuple[str, Scope, int]]:
-    """(role, scope, batch) of the two roles: what is scored is always scaled by itself, as one picture at a time would be."""
+    """(role, scope, batch) of the two roles: what is scored is always scaled by itself, as one image at a time would be."""
     for role in ROLES:
         scope: Scope = params.scope if role == "fit" else "image"
         yield role, scope, params.scope_batch if scope == "batch" else FEATURE_BATCH
@@ -96,6 +96,6 @@ def embedding(params: WedgeNetParams) -> Embedding:
     """The stages of these params, and how their results become vectors of C2 + C3 (+ C2 with the semantic block) numbers."""
     last = GATED if params.gate else UNGATED
     stages: Chain = (IMAGES, LEVELS, SEMANTIC, last)
-    if params.scope == "batch":  # a picture's vectors depend on the others of its batch
+    if params.scope == "batch":  # an image's vectors depend on the others of its batch
         stages = (IMAGES, LEVELS, *(replace(stage, per_picture=False) for stage in (SEMANTIC, last)))
     return Embedding(stages, (last.name, *(("semantic",) if params.semantic else ())), ("semantic",))

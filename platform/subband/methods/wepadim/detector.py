@@ -37,7 +37,7 @@ def cell_scores(squared_MP: Tensor, params: WEPaDiMParams) -> Tensor:
 
 
 class WEPaDiMDetector(Detector):
-    """Scores pictures by the Gaussian of each grid position.
+    """Scores images by the Gaussian of each grid position.
 
     Args:
         params: the params it was fitted with.

@@ -30,14 +30,14 @@ class WEPaDiM:
     params_type = WEPaDiMParams
 
     def preprocess(self, params: WEPaDiMParams) -> Preprocess:
-        """How these params frame a picture."""
+        """How these params frame an image."""
         return params.preprocess()
 
     def chain(self, params: WEPaDiMParams, fitted: int, scored: int) -> tuple[Chain, str]:
         """The dual or the primal chain, whichever is cheaper, and why.
 
         Raises:
-            DataError: fewer than two training pictures, so there is no covariance.
+            DataError: fewer than two training images, so there is no covariance.
         """
         require_training_pictures(fitted)
         return choose_chain(params, fitted, scored)
@@ -66,7 +66,7 @@ class WEPaDiM:
     def _fitted(
         self, params: WEPaDiMParams, runner: Runner, groups: Sequence[int] = ()
     ) -> tuple[WEPaDiMDetector, Tensor]:
-        """The detector, and (N, P) left-out squared distances of the training pictures."""
+        """The detector, and (N, P) left-out squared distances of the training images."""
         require_training_pictures(len(runner.source.fit))
         features = runner.run((IMAGES, FEATURES), params.model_dump())
         backbone = built_backbone(params.backbone, params.weights, params.normalisation, params.blocks)
@@ -109,10 +109,10 @@ def require_training_pictures(count: int) -> None:
     """Refuse a category that has no covariance.
 
     Raises:
-        DataError: fewer than two training pictures.
+        DataError: fewer than two training images.
     """
     if count < 2:
-        raise DataError(f"WE-PaDiM needs at least 2 good training pictures to estimate how they vary; there is {count}")
+        raise DataError(f"WE-PaDiM needs at least 2 good training images to estimate how they vary; there is {count}")
 
 
 WEPADIM = WEPaDiM()

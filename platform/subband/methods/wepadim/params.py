@@ -44,7 +44,7 @@ def is_centred(placement: str, wavelet: str) -> bool:
 class WEPaDiMParams(FrozenBackboneParams):
     """Hyper-parameters of WE-PaDiM (arXiv 2508.16034).
 
-    Corrected: whole picture, 14 x 14 grid with antialiased resizing, coefficients of long filters where these are, Mahalanobis
+    Corrected: whole image, 14 x 14 grid with antialiased resizing, coefficients of long filters where these are, Mahalanobis
     distance, true Gaussian. Reference: the published code's behaviour, warts included.
     """
 

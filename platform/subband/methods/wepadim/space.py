@@ -1,8 +1,8 @@
 """What a WE-PaDiM sweep explores.
 
 Search (default): wavelet, level, subband set, sigma and cov_reg are proposed by Optuna; the backbone too when several are
-given, since each costs a pass over all pictures. On 2 CPU cores one new (wavelet, level) of a category with 64 training pictures
-costs about a second, every other change some tens of milliseconds, the backbone pass about 30 ms a picture (resnet18).
+given, since each costs a pass over all images. On 2 CPU cores one new (wavelet, level) of a category with 64 training images
+costs about a second, every other change some tens of milliseconds, the backbone pass about 30 ms an image (resnet18).
 
     python jobs/sweep_wepadim.py --data mvtec:/data/MVTec --trials 200
     python jobs/sweep_wepadim.py --data mvtec:/data/MVTec --preset phase1 --mode reference

@@ -71,7 +71,7 @@ def build_backbone(name: str, drop_path: float, seed: int) -> Any:
 class TokenMlp(nn.Module):
     """The feed-forward part of a block, its depth-wise convolution on the tokens as they lie in memory.
 
-    It computes what timm's does, which for a single picture copies the widened map back and forth (a quarter of the forward pass on
+    It computes what timm's does, which for a single image copies the widened map back and forth (a quarter of the forward pass on
     a processor): a view of its tokens does not look channels-last to torch there.
 
     Args:

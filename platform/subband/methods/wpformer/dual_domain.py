@@ -4,7 +4,7 @@ Published, the wavelet attention takes four Haar bands of the map M and modulate
 is one filter: with o the samples of M at odd rows and columns (counted from 0), LL + H = 2 o. The gated memory W H + LL therefore
 lies, channel by channel, between the low band and twice a subsample; four convolutions become a mean and a strided slice.
 
-Shapes: B pictures, Q queries and as many prototypes, C channels, h x w cells, T tokens.
+Shapes: B images, Q queries and as many prototypes, C channels, h x w cells, T tokens.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Segmentation heads: queries and pixel features to one map of logits (specification 1.6).
 
 Published, every query gives a mask map and a weight, and the maps are added under the weights. The sum is linear, so the
-queries are added first: one vector and one map a picture instead of sixteen.
+queries are added first: one vector and one map an image instead of sixteen.
 
-Shapes: B pictures, Q queries, C channels, h x w cells.
+Shapes: B images, Q queries, C channels, h x w cells.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The layers that the parts of the network share: normalised convolutions and eight-headed attention.
 
-Shapes: B pictures, C channels, h x w cells, T tokens, Q queries.
+Shapes: B images, C channels, h x w cells, T tokens, Q queries.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def tokens(maps_BChw: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Eight-headed scaled dot-product attention, parametrised and initialised as torch's `MultiheadAttention`.
 
-    What is projected twice is projected once: the same tensor as query and key, or as key and value, and a value that all pictures
+    What is projected twice is projected once: the same tensor as query and key, or as key and value, and a value that all images
     share (batch 1).
 
     Args:

@@ -1,6 +1,6 @@
 """The training loss: binary cross-entropy plus soft IoU of each of the predictions (specification 2).
 
-Shapes: B pictures, P predictions, H x W pixels.
+Shapes: B images, P predictions, H x W pixels.
 """
 
 from __future__ import annotations

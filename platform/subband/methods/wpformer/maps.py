@@ -1,6 +1,6 @@
-"""From logits to 8-bit prediction maps at the picture's own size, in the two published orders (specification 4).
+"""From logits to 8-bit prediction maps at the image's own size, in the two published orders (specification 4).
 
-Shapes: h x w pixels of the network's output, H x W of the picture.
+Shapes: h x w pixels of the network's output, H x W of the image.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def prediction_map(
 
     Args:
         logits_hw: (h, w).
-        size: (H, W) of the picture.
+        size: (H, W) of the image.
         order: ``defect`` makes 8-bit values at the network's size and resizes them with Pillow's bilinear filter, which averages
             when it shrinks; ``object`` resizes the logits, without averaging, and makes 8-bit values last.
         stretch: whether the probabilities are brought to [0, 1] by their extremes (published) or kept.

@@ -41,7 +41,7 @@ CELL = 32  # pixels of the coarsest level
 
 
 def drawn_side(params: WPFormerParams, step: Step) -> int:
-    """Side, in pixels, of the pictures of one update: drawn from `params.multi_scale`, the same on every worker."""
+    """Side, in pixels, of the images of one update: drawn from `params.multi_scale`, the same on every worker."""
     if not params.multi_scale:
         return params.image_size
     rng = np.random.default_rng([zlib.crc32(b"side"), step.seed, step.epoch, step.update])
@@ -52,7 +52,7 @@ def drawn_side(params: WPFormerParams, step: Step) -> int:
 def _choosing(tests: Mapping[str, Sequence[Sample]], name: str, dataset: Dataset) -> str:
     """Name of the test set that chooses the checkpoint."""
     if not tests:
-        raise DataError(f"{dataset.uri} has no test pictures to choose the checkpoint by; use validation=holdout")
+        raise DataError(f"{dataset.uri} has no test images to choose the checkpoint by; use validation=holdout")
     if name and name not in tests:
         raise ParamsError(f"validation_set: {unknown_name('test set of this data', name, tests)}")
     return name or min(tests)
@@ -73,21 +73,21 @@ class WPFormerMethod:
     recipes = RECIPES
 
     def preprocess(self, params: WPFormerParams) -> Preprocess:
-        """How these params frame a picture."""
+        """How these params frame an image."""
         return frame(params)
 
     def examples(self, params: WPFormerParams, dataset: Dataset) -> TrainingSet:
-        """Pictures with masks; those that are evaluated come with their mask at full size.
+        """Images with masks; those that are evaluated come with their mask at full size.
 
         Raises:
-            DataError: the dataset lacks training pictures or masks, or there is no test set to choose by.
+            DataError: the dataset lacks training images or masks, or there is no test set to choose by.
             ParamsError: it has no test set of the name that the params give.
         """
         held_out = params.validation == "holdout"
         share = params.validation_share if held_out else 0.0
         train, validation, tests = segmentation_split(dataset, share, params.seed)
         if held_out:
-            note = f"{len(validation)} training pictures, held out by seed {params.seed}, chose the checkpoint"
+            note = f"{len(validation)} training images, held out by seed {params.seed}, chose the checkpoint"
         else:
             name = _choosing(tests, params.validation_set, dataset)
             validation = tests[name]
@@ -105,7 +105,7 @@ class WPFormerMethod:
         )
 
     def check(self, data: TrainingSet, progress: Callable[[int, int], None]) -> None:
-        """Sizes of all pictures and masks, and the levels of all masks.
+        """Sizes of all images and masks, and the levels of all masks.
 
         Raises:
             DataError: a pair does not fit, or a mask breaks its rule; the message names the file.
@@ -137,7 +137,7 @@ class WPFormerMethod:
         return segmentation_loss(model(images), masks, params.loss_form, params.iou_smoothing).total
 
     def evaluate(self, params: WPFormerParams, model: nn.Module, batch: Batch) -> Sequence[PictureScores]:
-        """Scores of each picture's 8-bit map at its own size."""
+        """Scores of each image's 8-bit map at its own size."""
         logits_BHW = model(batch["images"], final_only=True)[:, 0].float().cpu()
         return [
             score_picture(
@@ -147,7 +147,7 @@ class WPFormerMethod:
         ]
 
     def summarise(self, params: WPFormerParams, results: Sequence[PictureScores]) -> dict[str, float]:
-        """Metrics of the published evaluation over all pictures."""
+        """Metrics of the published evaluation over all images."""
         return summarise_scores(list(results))
 
     def finish(self, params: WPFormerParams, model: nn.Module, about: Mapping[str, Any]) -> WPFormerSegmenter:

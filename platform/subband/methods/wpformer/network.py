@@ -1,8 +1,8 @@
-"""WPFormer (Yan et al., CVPR 2025, pp. 23860-23869): pictures to maps of logits.
+"""WPFormer (Yan et al., CVPR 2025, pp. 23860-23869): images to maps of logits.
 
 Everything that the published model builds and never uses is left out; `checkpoint` reads its weights all the same.
 
-Shapes: B pictures of H x W pixels, Q queries, C channels; P = 5 predictions.
+Shapes: B images of H x W pixels, Q queries, C channels; P = 5 predictions.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class WPFormer(nn.Module):
         height, width = normalised_B3HW.shape[2:]
         if min(height, width) < SMALLEST_SIDE:
             raise DataError(
-                f"pictures of {height} x {width} pixels are too small: each side must have at least {SMALLEST_SIDE} pixels"
+                f"images of {height} x {width} pixels are too small: each side must have at least {SMALLEST_SIDE} pixels"
             )
         maps = self.backbone.forward_intermediates(normalised_B3HW, intermediates_only=True)
         levels, pixels = self.pyramid(maps)

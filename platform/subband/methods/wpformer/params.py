@@ -35,8 +35,8 @@ CORRECTED: Mapping[str, Any] = {
 class WPFormerParams(TrainingParams, FaithfulModes):
     """Hyper-parameters of WPFormer (Yan et al., CVPR 2025); the defaults are those published for ESDIs-SOD.
 
-    Corrected: cross-entropy of logits, an IoU term that empty masks teach through, a held-out share of the training pictures
-    chooses the checkpoint, and maps are probabilities. Reference: the published protocol, in which the test pictures choose the
+    Corrected: cross-entropy of logits, an IoU term that empty masks teach through, a held-out share of the training images
+    chooses the checkpoint, and maps are probabilities. Reference: the published protocol, in which the test images choose the
     checkpoint and every map is stretched to full contrast.
 
     `mode` chooses the defaults of these fields; a field given explicitly wins over the mode.
@@ -65,7 +65,7 @@ class WPFormerParams(TrainingParams, FaithfulModes):
         384,
         ge=SMALLEST_SIDE,
         le=4096,
-        description="Side that pictures are stretched to, pixels; any number, not only multiples of 32.",
+        description="Side that images are stretched to, pixels; any number, not only multiples of 32.",
     )
     multi_scale: tuple[float, ...] = Field(
         (),
@@ -74,7 +74,7 @@ class WPFormerParams(TrainingParams, FaithfulModes):
     )
     augmentation: Augmentation = Field(
         "flip-rotate-turn",
-        description="Of training pictures: none; flip-rotate-turn (published for ESDIs-SOD); crop (CrackSeg9k); flip-rotate (SOD); "
+        description="Of training images: none; flip-rotate-turn (published for ESDIs-SOD); crop (CrackSeg9k); flip-rotate (SOD); "
         "crop-jitter (COD).",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="In the initial query decoder.")
@@ -94,22 +94,22 @@ class WPFormerParams(TrainingParams, FaithfulModes):
     )
     validation: Literal["holdout", "test"] = Field(
         "holdout",
-        description="What chooses the checkpoint. holdout: a share of the training pictures, chosen by the seed. test: a test set, "
+        description="What chooses the checkpoint. holdout: a share of the training images, chosen by the seed. test: a test set, "
         "as published, which makes its figures optimistic.",
     )
     validation_share: float = Field(
-        0.1, gt=0, lt=1, description="Share of the training pictures that is held out (validation=holdout only)."
+        0.1, gt=0, lt=1, description="Share of the training images that is held out (validation=holdout only)."
     )
     validation_set: str = Field(
         "", description="Name of the test set that chooses (validation=test only); empty: the first by name."
     )
     map_stretching: bool = Field(
         False,
-        description="Bring every map to full contrast by its own extremes, as published, also that of a picture without defects.",
+        description="Bring every map to full contrast by its own extremes, as published, also that of an image without defects.",
     )
     map_order: MapOrder = Field(
         "defect",
-        description="How a map gets the size of its picture. defect: 8-bit values are resized. object: logits are "
+        description="How a map gets the size of its image. defect: 8-bit values are resized. object: logits are "
         "(published for SOD and COD).",
     )
 

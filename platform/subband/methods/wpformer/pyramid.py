@@ -1,6 +1,6 @@
 """Feature pyramid: four backbone maps to three decoder levels and one map of pixel features (specification 1.2).
 
-Shapes: B pictures, C channels; maps at strides 4, 8, 16 and 32.
+Shapes: B images, C channels; maps at strides 4, 8, 16 and 32.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Initial queries: two decoder layers that read the pixel features (specification 1.4).
 
-The memory's values are the position encodings alone; the picture enters through the keys. That is how the method was published
+The memory's values are the position encodings alone; the image enters through the keys. That is how the method was published
 (arguments swapped against DETR's), and it makes the values one tensor for the whole batch.
 
-Shapes: B pictures, Q queries, C channels, T = h w tokens.
+Shapes: B images, Q queries, C channels, T = h w tokens.
 """
 
 from __future__ import annotations

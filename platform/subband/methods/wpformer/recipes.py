@@ -30,7 +30,7 @@ CRACKSEG9K = {**_DEFECTS, "batch": 4, "epochs": 60, "validate_from": 50, "augmen
 # Fabric defects (ZJU-Leaper). Result: in the paper's tables; the released files give none.
 ZJU_LEAPER = {**_DEFECTS, "batch": 4, "epochs": 24, "validate_from": 20, "augmentation": "none"}
 
-# Salient objects; training pictures are customarily DUTS-TR, ECSSD chooses the checkpoint in reference mode.
+# Salient objects; training images are customarily DUTS-TR, ECSSD chooses the checkpoint in reference mode.
 # Published, MAE / max E / S / weighted F: DUT-O .042 .913 .875 .825, DUTS-TE .021 .963 .925 .909, ECSSD .019 .975 .948 .951,
 # HKU-IS .019 .974 .934 .938, PASCAL-S .048 .930 .884 .863, SOD .076 .887 .833 .824.
 SOD = {
@@ -42,7 +42,7 @@ SOD = {
     "validation_set": "ECSSD",
 }
 
-# Camouflaged objects; training pictures are customarily CAMO's and COD10K's.
+# Camouflaged objects; training images are customarily CAMO's and COD10K's.
 # Published, S / mean E / weighted F / MAE: COD10K .880 .948 .819 .019, CAMO .880 .942 .853 .040, NC4K .893 .946 .863 .028.
 COD = {**_OBJECTS, "batch": 16, "epochs": 150, "validate_from": 100, "augmentation": "crop-jitter"}
 

@@ -29,13 +29,13 @@ DEFAULT = Calibration(
     good_scores=(),
     fpr=0.01,
     threshold=THRESHOLD,
-    rule=f"a picture is defective if any pixel's probability is above {THRESHOLD}",
-    estimate="not estimated from good pictures",
+    rule=f"an image is defective if any pixel's probability is above {THRESHOLD}",
+    estimate="not estimated from good images",
 )
 
 
 class WPFormerSegmenter(Detector):
-    """Maps of defect probability, and their highest value as the picture's score.
+    """Maps of defect probability, and their highest value as the image's score.
 
     Args:
         params: of the method.
@@ -70,7 +70,7 @@ class WPFormerSegmenter(Detector):
     def prediction_maps(
         self, pictures: Sequence[Image], order: str | None = None, stretch: bool | None = None
     ) -> list[np.ndarray]:
-        """8-bit grey maps of their pictures' own sizes, to be written to files; see `subband.methods.wpformer.maps`.
+        """8-bit grey maps of their images' own sizes, to be written to files; see `subband.methods.wpformer.maps`.
 
         Args:
             pictures: of any sizes.
@@ -91,7 +91,7 @@ class WPFormerSegmenter(Detector):
 
 
 def frame(params: WPFormerParams) -> Preprocess:
-    """The whole picture, stretched to the square."""
+    """The whole image, stretched to the square."""
     return Preprocess(framing="stretch", image_size=params.image_size, resampling="bilinear")
 
 
@@ -169,5 +169,5 @@ def adopt_checkpoint(path: Path | str, **values: Any) -> WPFormerSegmenter:
     backbone, channels = checkpoint.variant_of(state)
     found = {"channels": channels} if backbone is None else {"backbone": backbone, "channels": channels}
     params = validated(WPFormerParams, {**found, **values, "weights": str(path)}, NAME)
-    about = {"weights": f"published checkpoint {Path(path).name}; which pictures chose it is not in the file"}
+    about = {"weights": f"published checkpoint {Path(path).name}; which images chose it is not in the file"}
     return WPFormerSegmenter(params, make_network(params), DEFAULT, about).eval()

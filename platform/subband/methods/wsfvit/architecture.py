@@ -1,4 +1,4 @@
-"""The eight sizes of WSF-ViT (section 2 of the specification), and which pictures their windows divide."""
+"""The eight sizes of WSF-ViT (section 2 of the specification), and which images their windows divide."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import gcd
 from subband.errors import ParamsError, unknown_name
 
 STRIDE = 32
-"""How much smaller than the picture the last stage's map is."""
+"""How much smaller than the image the last stage's map is."""
 
 Four = tuple[int, int, int, int]
 
@@ -79,7 +79,7 @@ def check_channel_heads(heads: Four, widths: Four) -> Four:
 
 
 def size_problem(height: int, width: int, window: int) -> str | None:
-    """What is wrong with pictures of that size, and which sizes and windows would be right; None if nothing is."""
+    """What is wrong with images of that size, and which sizes and windows would be right; None if nothing is."""
     unit = STRIDE * window
     if height > 0 and width > 0 and height % unit == 0 and width % unit == 0:
         return None

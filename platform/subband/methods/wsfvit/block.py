@@ -1,6 +1,6 @@
 """The one block that WSF-ViT repeats: MBConv, window attention, channel attention, grid attention (section 4).
 
-Shapes: B pictures, C channels, H x W cells; maps are NCHW, channels last in memory.
+Shapes: B images, C channels, H x W cells; maps are NCHW, channels last in memory.
 """
 
 from __future__ import annotations

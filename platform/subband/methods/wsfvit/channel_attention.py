@@ -1,6 +1,6 @@
 """Attention among channels, "inter-subband" in the paper (section 4.3 of the specification).
 
-Shapes: B pictures, H x W cells, N = H W, C channels, h heads of e channels. Maps are NHWC.
+Shapes: B images, H x W cells, N = H W, C channels, h heads of e channels. Maps are NHWC.
 """
 
 from __future__ import annotations

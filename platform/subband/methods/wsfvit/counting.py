@@ -23,7 +23,7 @@ class Count:
         name: timm's.
         published: what is claimed of it.
         parameters: counted.
-        operations: of one picture, counted.
+        operations: of one image, counted.
         lookups: multiply-adds that the published code spends on reading position biases with one-hot products. This network reads
             them by index; they are added where its figures are compared with published ones.
     """

@@ -84,7 +84,7 @@ class WSFViTFeatures(nn.Module):
         """Maps (B, C, H / s, W / s), s = 4, 8, 16, 32, of the stages asked for.
 
         Raises:
-            DataError: the windows do not divide the pictures; the message names the nearest legal sizes.
+            DataError: the windows do not divide the images; the message names the nearest legal sizes.
         """
         check_images(images_B3HW, self.window)
         maps = self.stem(images_B3HW)

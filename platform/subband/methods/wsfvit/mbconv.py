@@ -1,6 +1,6 @@
 """MBConv of WSF-ViT: a pre-normalised inverted bottleneck with squeeze-and-excitation (section 4.1 of the specification).
 
-Shapes: B pictures, C channels, H x W cells; maps are NCHW, channels last in memory.
+Shapes: B images, C channels, H x W cells; maps are NCHW, channels last in memory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""WSF-ViT: pictures to logits of classes, with the members that timm's models have.
+"""WSF-ViT: images to logits of classes, with the members that timm's models have.
 
-Shapes: B pictures of H x W pixels, C channels, K classes.
+Shapes: B images of H x W pixels, C channels, K classes.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class WSFViT(nn.Module):
 
     Args:
         architecture: widths, depths and heads.
-        window: side w of windows and grids in every stage; both sides of a picture must be multiples of 32 w.
+        window: side w of windows and grids in every stage; both sides of an image must be multiples of 32 w.
         num_classes: K; 0 leaves the last linear layer out.
         in_chans: 3.
-        img_size: side, or (height, width), of pictures to come; only checked.
+        img_size: side, or (height, width), of images to come; only checked.
         global_pool: timm's name of the pooling before the head.
         drop_rate: dropout before the last linear layer.
         drop_path_rate: rate of stochastic depth of the last block; it grows linearly from 0 at the first. Published default 0.2.
@@ -86,7 +86,7 @@ class WSFViT(nn.Module):
     ) -> None:
         super().__init__()
         if in_chans != COLOURS:
-            raise ParamsError(f"in_chans {in_chans}: the wavelet stem of WSF-ViT reads pictures of 3 channels")
+            raise ParamsError(f"in_chans {in_chans}: the wavelet stem of WSF-ViT reads images of 3 channels")
         if window < 1:
             raise ParamsError(f"window {window}: a window has at least one cell along each side")
         if img_size is not None:
@@ -129,7 +129,7 @@ class WSFViT(nn.Module):
         """Logits (B, K) of normalised images (B, 3, H, W).
 
         Raises:
-            DataError: the windows do not divide the pictures; the message names the nearest legal sizes.
+            DataError: the windows do not divide the images; the message names the nearest legal sizes.
         """
         return self.forward_head(self.forward_features(images_B3HW))
 
@@ -182,6 +182,6 @@ def check_images(images: Tensor, window: int) -> None:
         DataError: not (B, 3, H, W), or sides that the windows do not divide; the message names the nearest legal sizes.
     """
     if images.dim() != 4 or images.shape[1] != COLOURS:
-        raise DataError(f"expected pictures as (B, 3, H, W), not {tuple(images.shape)}")
+        raise DataError(f"expected images as (B, 3, H, W), not {tuple(images.shape)}")
     if problem := size_problem(images.shape[2], images.shape[3], window):
         raise DataError(problem)

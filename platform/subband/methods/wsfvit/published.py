@@ -19,10 +19,10 @@ class PublishedModel:
 
     Attributes:
         variant: key of `ARCHITECTURES`.
-        side: of its square pictures, in pixels.
+        side: of its square images, in pixels.
         window: side of windows and grids, in cells.
         channel_heads: heads of the channel attention in the four stages.
-        crop_pct: share of the resized picture that the centre crop keeps in validation.
+        crop_pct: share of the resized image that the centre crop keeps in validation.
         parameters_m: published parameters in millions.
         gmacs: published multiply-adds in 1e9.
         counted_parameters: parameters of the published code, counted.
@@ -43,17 +43,17 @@ class PublishedModel:
 
     @property
     def squashed(self) -> bool:
-        """Whether validation resizes to a square whatever the picture's shape; the models at 384 do."""
+        """Whether validation resizes to a square whatever the image's shape; the models at 384 do."""
         return self.side == 384
 
     @property
     def mean(self) -> Three:
-        """Of the normalisation, for pictures in [0, 1]."""
+        """Of the normalisation, for images in [0, 1]."""
         return IMAGENET_INCEPTION_MEAN if self.side == 384 else IMAGENET_DEFAULT_MEAN  # type: ignore[no-any-return]
 
     @property
     def std(self) -> Three:
-        """Of the normalisation, for pictures in [0, 1]."""
+        """Of the normalisation, for images in [0, 1]."""
         return IMAGENET_INCEPTION_STD if self.side == 384 else IMAGENET_DEFAULT_STD  # type: ignore[no-any-return]
 
 

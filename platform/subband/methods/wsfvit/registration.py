@@ -97,7 +97,7 @@ def create_wsfvit(
 
 
 def _tell_size(model: Any, published: PublishedModel, img_size: int | tuple[int, int] | None) -> None:
-    """Put the size of pictures into the data configuration: the one asked for, else the nearest that the windows divide."""
+    """Put the size of images into the data configuration: the one asked for, else the nearest that the windows divide."""
     unit = STRIDE * model.window
     side = max(1, round(published.side / unit)) * unit
     size = img_size or side

@@ -1,7 +1,7 @@
 """Attention inside windows and inside grids, with relative position biases (section 4.2 of the specification).
 
-Shapes: B pictures, H x W cells, C channels, h heads of d channels; w the side of a window or grid, T = w * w its tokens,
-G the groups of a picture, that is H W / T. Maps are NHWC.
+Shapes: B images, H x W cells, C channels, h heads of d channels; w the side of a window or grid, T = w * w its tokens,
+G the groups of an image, that is H W / T. Maps are NHWC.
 """
 
 from __future__ import annotations

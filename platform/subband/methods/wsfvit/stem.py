@@ -1,6 +1,6 @@
 """Stem of WSF-ViT, the "wavelet embedding": undecimated analysis and two convolutions (section 3 of the specification).
 
-Shapes: B pictures of H x W pixels, C channels; maps are NCHW, channels last in memory from the first convolution on.
+Shapes: B images of H x W pixels, C channels; maps are NCHW, channels last in memory from the first convolution on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COLOURS, BANDS = 3, 4
 
 
 class Stem(nn.Module):
-    """Pictures to maps of half their size.
+    """Images to maps of half their size.
 
     Args:
         channels: C.

@@ -1,4 +1,4 @@
-"""Answers of classifiers: the most probable classes of every picture."""
+"""Answers of classifiers: the most probable classes of every image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from subband.serving.schemas import ClassPrediction, ClassScore
 
 
 async def classes(request: PredictRequest) -> Response | BaseModel:
-    """The most probable classes of every picture, the most probable first."""
+    """The most probable classes of every image, the most probable first."""
     request.check_options({"top"})
     request.refuse_png("a classifier draws nothing; jobs/explain.py shows what it looked at")
     model: Any = request.loaded.model

@@ -23,7 +23,7 @@ from subband.serving.schemas import DefectPrediction, Frame, ImageSize, MapValue
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A decoded picture; its pixels are kept only where the answer shows them."""
+    """A decoded image; its pixels are kept only where the answer shows them."""
 
     image_3SS: np.ndarray
     width: int
@@ -32,7 +32,7 @@ class _Prepared:
 
 
 async def defects(request: PredictRequest) -> Response | BaseModel:
-    """Scores and decisions of every picture, or one picture's map as PNG."""
+    """Scores and decisions of every image, or one image's map as PNG."""
     request.check_options({"threshold", "fpr", "pixel_threshold", "map"})
     options, detector = request.options, cast("Detector", request.loaded.model)
     as_png = request.as_png or options.map == "mask"

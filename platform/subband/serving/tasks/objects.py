@@ -1,4 +1,4 @@
-"""Answers of object detectors: boxes, classes, scores and masks of what was found in every picture."""
+"""Answers of object detectors: boxes, classes, scores and masks of what was found in every image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPACITY = 0.45
 
 
 async def objects(request: PredictRequest) -> Response | BaseModel:
-    """The objects of every picture as JSON, or those of one picture drawn, or their pixels."""
+    """The objects of every image as JSON, or those of one image drawn, or their pixels."""
     request.check_options({"score", "map"})
     model: Any = request.loaded.model
     mask_only = request.options.map == "mask"
@@ -52,7 +52,7 @@ def _answer(found: Any, classes: tuple[str, ...], with_masks: bool) -> ObjectsPr
 
 
 def drawn_png(picture: Image.Image, found: Any, classes: tuple[str, ...]) -> bytes:
-    """The picture with every object's mask, box, class and score, as PNG of the picture's size."""
+    """The image with every object's mask, box, class and score, as PNG of the image's size."""
     colours = np.rint(255 * colormaps[COLOURS](np.arange(len(classes)) % 10)[:, :3]).astype(int)
     canvas = picture.convert("RGB")
     for label, mask_HW in zip(found.labels, found.masks, strict=True):

@@ -19,7 +19,7 @@ from subband.serving.schemas import FramesPrediction, MapValues, png_text
 async def video(request: PredictRequest) -> Response | BaseModel:
     """The predicted frames as PNG files in JSON, as numbers, or side by side in one PNG.
 
-    The frames that were seen come as the files of a form, oldest first, or as one picture of many frames (GIF, TIFF, WebP, APNG).
+    The frames that were seen come as the files of a form, oldest first, or as one image of many frames (GIF, TIFF, WebP, APNG).
     """
     request.check_options({"map"})
     if request.options.map == "mask":

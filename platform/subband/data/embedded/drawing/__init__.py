@@ -1,1 +1,1 @@
-"""The pictures that the platform draws itself: textures, objects and defects, by seed."""
+"""The images that the platform draws itself: textures, objects and defects, by seed."""

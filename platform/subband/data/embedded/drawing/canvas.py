@@ -1,8 +1,8 @@
 """The plane on which everything is drawn, and its noise.
 
-Coordinates are in units of the picture's side, x to the right and y downwards, both in [0, 1], so that a drawing
+Coordinates are in units of the image's side, x to the right and y downwards, both in [0, 1], so that a drawing
 looks the same at every size. Arrays are float64 of shape (S, S) or (3, S, S) with colours in [0, 1]: in double
-precision, the last-digit differences between math libraries do not reach the 8-bit picture. Randomness comes only
+precision, the last-digit differences between math libraries do not reach the 8-bit image. Randomness comes only
 from the generator that is passed in.
 """
 
@@ -32,7 +32,7 @@ def smooth_noise(rng: Generator, size: int, scale_x: float, scale_y: float | Non
     """Gaussian noise of mean 0 and standard deviation 1, smoothed by a Gaussian, periodic at the borders.
 
     The noise is drawn on the coarsest lattice that holds its spectrum and is then interpolated by zero-padding that
-    spectrum, so smooth noise is cheap, and the same at every picture size.
+    spectrum, so smooth noise is cheap, and the same at every image size.
 
     Args:
         rng: where the noise comes from.
@@ -82,12 +82,12 @@ def step(field: Field, width: float) -> Field:
 
 
 def rgb(red: float, green: float, blue: float) -> Colours:
-    """One colour, shape (3, 1, 1), so that it combines with fields and pictures."""
+    """One colour, shape (3, 1, 1), so that it combines with fields and images."""
     return np.array([red, green, blue]).reshape(3, 1, 1)
 
 
 def blend(below: Colours, above: Colours, alpha: Field) -> Colours:
-    """``above`` over ``below``, each a colour or a picture, with opacity alpha (S, S)."""
+    """``above`` over ``below``, each a colour or an image, with opacity alpha (S, S)."""
     return np.asarray(below + (above - below) * alpha)
 
 

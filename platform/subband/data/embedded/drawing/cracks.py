@@ -34,7 +34,7 @@ def crack(scene: Scene, rng: Generator, scale: float) -> tuple[Colours, Field]:
     size = scene.size
     half = max(rng.uniform(0.0035, 0.0060) * (0.4 + 0.6 * scale), 1.0 / size)
     start_x, start_y = rng.uniform(0.08, 0.92, 2)
-    # It begins anywhere and heads for the other side of the middle, so that most of it lies in the picture.
+    # It begins anywhere and heads for the other side of the middle, so that most of it lies in the image.
     heading = np.arctan2(0.5 - start_y, 0.5 - start_x) + rng.normal(0, 0.35)
     pieces = list(_grown(rng, (start_x, start_y), heading, rng.uniform(0.40, 0.70) * scale, half, 0))
     inside = _inside(pieces, size, 4 * half)

@@ -1,6 +1,6 @@
 """Kinds of defect, each with its exact mask.
 
-A defect is a picture of the damaged material and a coverage in [0, 1] that says how much of each pixel is damaged.
+A defect is an image of the damaged material and a coverage in [0, 1] that says how much of each pixel is damaged.
 The mask is where the coverage passes `COVERED`; outside the mask the good drawing is left exactly as it was.
 """
 
@@ -133,7 +133,7 @@ _DRAWN: dict[str, tuple[Callable[[Scene, Generator, float], _Damage], float]] = 
     "crack": (crack, 0.55),
 }
 DEFECTS = ("scratch", "hole", "stain", "missing", "contamination")
-"""Kinds on products, in the order of the embedded categories' test pictures."""
+"""Kinds on products, in the order of the embedded categories' test images."""
 SURFACE_DEFECTS = ("crack", "scratch", "stain")
 """Kinds on surfaces."""
 
@@ -172,7 +172,7 @@ def _place(scene: Scene, rng: Generator, margin: float) -> tuple[float, float]:
 
 
 def _edge_point(support: Field, rng: Generator) -> tuple[float, float]:
-    """A point on the outer edge of an object, found by going from outside towards the centre of the picture."""
+    """A point on the outer edge of an object, found by going from outside towards the centre of the image."""
     size = len(support)
     angle = rng.uniform(0, 2 * np.pi)
     for distance in np.arange(0.70, 0.0, -0.25 / size):

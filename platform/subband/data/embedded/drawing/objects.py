@@ -60,7 +60,7 @@ def capsule(rng: Generator, size: int) -> Scene:
     """A glossy capsule lying on white paper: an orange cap over a cream body, with a lock ring and a highlight."""
     pixel = 1 / size
     x, y, light = _pose(rng, size, turn=0.10, shift=0.022)
-    tilt = -0.62  # it lies along the diagonal, where it is largest in the picture
+    tilt = -0.62  # it lies along the diagonal, where it is largest in the image
     u, v = np.cos(tilt) * x + np.sin(tilt) * y, -np.sin(tilt) * x + np.cos(tilt) * y
     seam = 0.02 + rng.normal(0, 0.004)
     cap = step(u - seam, pixel)

@@ -12,11 +12,11 @@ class Scene:
     """A drawing of a good piece.
 
     Attributes:
-        colours: (3, S, S), the picture.
+        colours: (3, S, S), the image.
         under: (3, S, S), what shows where a part is missing: the substrate of a texture, the background of an object.
         scratch: colour of a scratch in this material.
         stain: colour that a stain tints towards.
-        support: (S, S), 1 on the piece and 0 beside it; None where it fills the picture.
+        support: (S, S), 1 on the piece and 0 beside it; None where it fills the image.
         thread: (S, S), number of the thread at each pixel, where the piece is woven; a missing part is then a thread.
         tear: how many times longer than wide a torn-out part is, along y; above 1 where the material has a grain.
     """

@@ -31,7 +31,7 @@ def steel(rng: Generator, size: int) -> Scene:
 
 
 def _falling_light(rng: Generator, size: int) -> np.ndarray:
-    """Light that falls off across the picture in some direction, by up to a tenth on either side."""
+    """Light that falls off across the image in some direction, by up to a tenth on either side."""
     x, y = grid(size)
     angle = rng.uniform(0, 2 * np.pi)
     return np.asarray(rng.uniform(0.03, 0.2) * (np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5)))

@@ -1,4 +1,4 @@
-"""Four textures that fill the picture: woven cloth, leather, planed wood and terrazzo tile.
+"""Four textures that fill the image: woven cloth, leather, planed wood and terrazzo tile.
 
 Each function draws one good piece from a generator and returns a `Scene`. What a category has in common (its colours,
 its pitch) is fixed here; what differs from piece to piece (position, small warps, tint, light) comes from the

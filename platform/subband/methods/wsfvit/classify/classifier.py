@@ -30,7 +30,7 @@ _WORDNET = re.compile(r"n\d{8}")
 
 
 class Guess(NamedTuple):
-    """One of the most probable classes of a picture.
+    """One of the most probable classes of an image.
 
     Attributes:
         label: name of the class, in words where the data name it by a WordNet number as ImageNet does.
@@ -44,7 +44,7 @@ class Guess(NamedTuple):
 
 
 class Classifier(Deployable):
-    """What a picture shows, with probabilities.
+    """What an image shows, with probabilities.
 
     Args:
         params: of the method, with the number of classes.
@@ -53,7 +53,7 @@ class Classifier(Deployable):
         about: what a reader must know.
 
     Attributes:
-        network: gives logits of normalised pictures.
+        network: gives logits of normalised images.
         classes: names, in the order of the logits.
         labels: the same in words.
 
@@ -74,12 +74,12 @@ class Classifier(Deployable):
         self._transform = params.framing.transform()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K) of pictures as `prepare` gives them, float32 (N, 3, S, S)."""
+        """Logits (N, K) of images as `prepare` gives them, float32 (N, 3, S, S)."""
         logits: Tensor = self.network(images)
         return logits
 
     def prepare(self, pictures: Sequence[Image | np.ndarray]) -> Tensor:
-        """Pictures of any sizes, resized, cropped and normalised as the params say: float32 (N, 3, S, S) on the model's device.
+        """Images of any sizes, resized, cropped and normalised as the params say: float32 (N, 3, S, S) on the model's device.
 
         Raises:
             ParamsError: one is neither a PIL image nor a uint8 array (H, W, 3), or there is none.
@@ -87,13 +87,13 @@ class Classifier(Deployable):
         """
         images = as_pictures(pictures, self.reading)
         if not images:
-            raise ParamsError("no pictures were given")
+            raise ParamsError("no images were given")
         device = self.network.stem.conv1.weight.device
         return torch.stack([self._transform(image) for image in images]).to(device)
 
     @torch.inference_mode()
     def predict(self, pictures: Sequence[Image | np.ndarray], top: int = 5) -> list[list[Guess]]:
-        """The most probable classes of each picture, the most probable first.
+        """The most probable classes of each image, the most probable first.
 
         Args:
             pictures: PIL images or uint8 arrays (H, W, 3) of any sizes; they are answered as one batch.
@@ -120,7 +120,7 @@ class Classifier(Deployable):
         return found
 
     def timing_probe(self) -> Callable[[], object]:
-        """The five most probable classes of a picture of noise."""
+        """The five most probable classes of an image of noise."""
         size = self.params.image_size
         noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
         return lambda: self.predict([noise])
@@ -237,7 +237,7 @@ def adopt_checkpoint(path: Path | str, **values: Any) -> Classifier:
     params = validated(WSFViTParams, {**found, **values, "weights": str(path)}, NAME)
     network = make_network(params)
     about: dict[str, Any] = {
-        "weights": f"published checkpoint {Path(path).name}; which pictures chose it is not in the file"
+        "weights": f"published checkpoint {Path(path).name}; which images chose it is not in the file"
     }
     if len(last) == IMAGENET_CLASSES:
         about["classes"] = ImageNetInfo("imagenet-1k").label_names()

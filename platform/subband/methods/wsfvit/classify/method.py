@@ -69,10 +69,10 @@ class WSFViTMethod:
         return found
 
     def examples(self, params: WSFViTParams, dataset: Dataset) -> TrainingSet:
-        """Pictures with labels, through timm's transforms.
+        """Images with labels, through timm's transforms.
 
         Raises:
-            DataError: the dataset has no class labels, no training pictures, or none to choose by.
+            DataError: the dataset has no class labels, no training images, or none to choose by.
         """
         data = class_data(dataset)
         split = class_split(data, params.validation, params.validation_share, params.seed)
@@ -87,10 +87,10 @@ class WSFViTMethod:
         )
 
     def check(self, data: TrainingSet, progress: Callable[[int, int], None]) -> None:
-        """Headers of all pictures.
+        """Headers of all images.
 
         Raises:
-            DataError: one is no picture; the message names it.
+            DataError: one is no image; the message names it.
         """
         parts: Sequence[Any] = (data.train, data.validation, *data.tests.values())
         check_pictures([part.pictures for part in parts], progress)
@@ -114,9 +114,9 @@ class WSFViTMethod:
         return params.min_lr + (params.lr - params.min_lr) * cosine
 
     def loss(self, params: WSFViTParams, model: nn.Module, batch: Batch, step: Step) -> Tensor:
-        """Cross-entropy with smoothed labels, of mixed pictures and labels if the params say so.
+        """Cross-entropy with smoothed labels, of mixed images and labels if the params say so.
 
-        What is mixed is a function of seed, epoch and update, the same on every worker and for every micro-batch; pictures are
+        What is mixed is a function of seed, epoch and update, the same on every worker and for every micro-batch; images are
         mixed with those of the same micro-batch, so that another number of workers mixes other pairs.
         """
         images, labels = batch["images"], batch["labels"]
@@ -129,7 +129,7 @@ class WSFViTMethod:
         return loss
 
     def evaluate(self, params: WSFViTParams, model: nn.Module, batch: Batch) -> Sequence[PictureRank]:
-        """Rank of each picture's class among its logits, and its cross-entropy."""
+        """Rank of each image's class among its logits, and its cross-entropy."""
         return rank_of(model(batch["images"]).float().cpu(), batch["labels"].cpu())
 
     def summarise(self, params: WSFViTParams, results: Sequence[PictureRank]) -> dict[str, float]:

@@ -48,7 +48,7 @@ def spelt_heads(heads: Four) -> str:
 
 
 def fitting_window(image_size: int) -> int:
-    """Side of windows for a picture's side: the largest up to 12 that divides its last map.
+    """Side of windows for an image's side: the largest up to 12 that divides its last map.
 
     It is the published one where there is one: 7 at 224, 8 at 256, 12 at 384 pixels.
 
@@ -62,9 +62,9 @@ def fitting_window(image_size: int) -> int:
 
 
 class WSFViTParams(TrainingParams):
-    """Hyper-parameters of WSF-ViT on pictures with class labels.
+    """Hyper-parameters of WSF-ViT on images with class labels.
 
-    The variant decides `drop_path`, `mixup`, `randaugment`, `crop_pct` and `channel_heads`, and the size of pictures `window`,
+    The variant decides `drop_path`, `mixup`, `randaugment`, `crop_pct` and `channel_heads`, and the size of images `window`,
     wherever they are not given; the params that are kept have them all.
     """
 
@@ -81,7 +81,7 @@ class WSFViTParams(TrainingParams):
     clip: float = Field(1.0, ge=0, allow_inf_nan=False, description="Norm that gradients are cut to; 0 leaves them.")
     variant: str = Field("t", description="Size of the network: p0, p1, p2, n, t, s, m or b.")
     image_size: int = Field(
-        224, ge=STRIDE, le=2048, description="Side of pictures in pixels, a multiple of 32 times the window."
+        224, ge=STRIDE, le=2048, description="Side of images in pixels, a multiple of 32 times the window."
     )
     window: int = Field(
         7,
@@ -128,14 +128,14 @@ class WSFViTParams(TrainingParams):
     )
     erasing: float = Field(0.25, ge=0, le=1, description="Probability that a rectangle is filled with noise.")
     crop_scale: float = Field(
-        0.08, gt=0, le=1, description="Least share of a training picture's area that a random crop keeps."
+        0.08, gt=0, le=1, description="Least share of a training image's area that a random crop keeps."
     )
-    flip: float = Field(0.5, ge=0, le=1, description="Probability that a training picture is mirrored.")
+    flip: float = Field(0.5, ge=0, le=1, description="Probability that a training image is mirrored.")
     crop_pct: float = Field(
         0.95,
         gt=0,
         le=1,
-        description="Share of the resized picture's side that evaluation keeps; by default as published.",
+        description="Share of the resized image's side that evaluation keeps; by default as published.",
     )
     crop_mode: CropMode = Field(
         "center",
@@ -150,10 +150,10 @@ class WSFViTParams(TrainingParams):
     validation: Literal["holdout", "test"] = Field(
         "holdout",
         description="What chooses the checkpoint. holdout: a validation split where a test split is left to report, else a share "
-        "of the training pictures. test: the split that is reported, as published, which makes its figures optimistic.",
+        "of the training images. test: the split that is reported, as published, which makes its figures optimistic.",
     )
     validation_share: float = Field(
-        0.1, gt=0, lt=1, description="Share of each class's training pictures that is held out, where any are."
+        0.1, gt=0, lt=1, description="Share of each class's training images that is held out, where any are."
     )
 
     @model_validator(mode="before")
@@ -224,16 +224,16 @@ class WSFViTParams(TrainingParams):
 
     @property
     def mixes_pairs(self) -> bool:
-        """Whether pictures are mixed."""
+        """Whether images are mixed."""
         return self.mixup > 0 or self.cutmix > 0
 
     @property
     def framing(self) -> Framing:
-        """How a picture that is judged becomes a normalised square."""
+        """How an image that is judged becomes a normalised square."""
         mean, std = NORMALISATIONS[self.normalisation]
         return Framing(self.image_size, self.crop_pct, self.crop_mode, self.interpolation, mean, std)
 
     @property
     def augmenting(self) -> Augmenting:
-        """How training pictures are changed."""
+        """How training images are changed."""
         return Augmenting(self.crop_scale, self.randaugment, self.colour_jitter, self.flip, self.erasing)

@@ -1,7 +1,7 @@
 """The published classification settings as named presets, one for fine-tuning, and small ones for the embedded data.
 
 Source: the eight training scripts that the authors released (specification 9.1). None of the published results was measured again
-here. The pictures that choose the checkpoint are held out of the training pictures; the published runs look at the validation split
+here. The images that choose the checkpoint are held out of the training images; the published runs look at the validation split
 instead, which ``--validation test`` does too.
 """
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import optuna
 
 VARIANTS = ("p0", "p1", "p2", "n")
-# Windows that divide the last map, which has a 32nd of the picture's cells a side; published are 7 at 224 and 8 at 256 pixels.
+# Windows that divide the last map, which has a 32nd of the image's cells a side; published are 7 at 224 and 8 at 256 pixels.
 WINDOWS = {64: (2, 1), 96: (3, 1), 128: (4, 2), 224: (7,), 256: (8, 4)}
 HEADS = ("2-4-8-16", "4-8-16-32")
 WAVELETS = ("haar", "db2", "sym4", "bior2.2")

@@ -1,4 +1,4 @@
-"""WSF-ViT with a feature pyramid: pictures to maps of one width at five strides."""
+"""WSF-ViT with a feature pyramid: images to maps of one width at five strides."""
 
 from __future__ import annotations
 

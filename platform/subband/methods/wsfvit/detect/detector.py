@@ -31,7 +31,7 @@ NAME = "wsfvit-detection"
 
 
 class ObjectDetector(Deployable):
-    """Boxes, classes and masks of the objects in pictures.
+    """Boxes, classes and masks of the objects in images.
 
     Args:
         params: of the method.
@@ -51,18 +51,18 @@ class ObjectDetector(Deployable):
 
     @torch.inference_mode()
     def predict(self, pictures: Sequence[Image | np.ndarray], score: float = LOWEST_SCORE) -> list[Detections]:
-        """What is found in pictures of any sizes.
+        """What is found in images of any sizes.
 
         Args:
             pictures: PIL images of any mode, or arrays (`subband.data.images.to_picture`).
             score: lowest one that is given, in [0.05, 1]; below 0.05 nothing is kept in any case.
 
         Returns:
-            Of each picture at most 100 detections, best first, in its own pixels.
+            Of each image at most 100 detections, best first, in its own pixels.
 
         Raises:
-            ParamsError: a score outside [0, 1], or something that is no picture.
-            DataError: a picture cannot be decoded.
+            ParamsError: a score outside [0, 1], or something that is no image.
+            DataError: an image cannot be decoded.
         """
         if not 0 <= score <= 1:
             raise ParamsError(f"score {score} must be a number from 0 to 1")
@@ -83,7 +83,7 @@ class ObjectDetector(Deployable):
         return torch.cat(rows).float().cpu().numpy()
 
     def timing_probe(self) -> Callable[[], object]:
-        """Answers about one square picture of noise, as large as those it is evaluated on."""
+        """Answers about one square image of noise, as large as those it is evaluated on."""
         side = min(self.params.test_side, self.params.longest)  # type: ignore[attr-defined]
         noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
         return lambda: self.predict([noise])
@@ -92,15 +92,15 @@ class ObjectDetector(Deployable):
 def detections(
     network: DetectionNetwork, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
 ) -> list[Detections]:
-    """What a network in evaluation mode finds, brought back to the pictures' own sizes.
+    """What a network in evaluation mode finds, brought back to the images' own sizes.
 
-    A picture is padded as it would be alone: the backbone's grids reach across the padding, so that what is found in a picture
-    would otherwise depend on the pictures beside it, and thus on batch and number of workers.
+    An image is padded as it would be alone: the backbone's grids reach across the padding, so that what is found in an image
+    would otherwise depend on the images beside it, and thus on batch and number of workers.
 
     Args:
         network: in evaluation mode.
-        images: of each picture uint8 (3, H, W), as the network sees it.
-        sizes: of each picture, its own width and height.
+        images: of each image uint8 (3, H, W), as the network sees it.
+        sizes: of each image, its own width and height.
     """
     device = next(network.parameters()).device
     alike: dict[tuple[int, int], list[int]] = {}
@@ -191,5 +191,5 @@ def adopt_checkpoint(path: Path | str, **values: Any) -> ObjectDetector:
         )
     network = make_network(params, starting=False)
     load_published(network, state, str(path))
-    about = {"weights": f"published checkpoint {Path(path).name}; which pictures chose it is not in the file"}
+    about = {"weights": f"published checkpoint {Path(path).name}; which images chose it is not in the file"}
     return ObjectDetector(params, network, about).eval()

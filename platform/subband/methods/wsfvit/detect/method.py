@@ -71,10 +71,10 @@ class WSFViTDetectionMethod:
         return params.model_copy(update={"classes": classes})
 
     def examples(self, params: WSFViTDetectionParams, dataset: Dataset) -> TrainingSet:
-        """Pictures with boxes and masks; those that are evaluated have one size.
+        """Images with boxes and masks; those that are evaluated have one size.
 
         Raises:
-            DataError: the dataset is not for object detection, or lacks pictures to learn from or to choose by.
+            DataError: the dataset is not for object detection, or lacks images to learn from or to choose by.
             ParamsError: it has other classes than the params say.
         """
         self.settled(params, dataset)
@@ -83,17 +83,17 @@ class WSFViTDetectionMethod:
             data, params.validation_share if held_out else 0.0, params.seed
         )
         if not held_out and not test:
-            raise DataError(f"{dataset.uri} has no test pictures to choose the checkpoint by; use validation=holdout")
+            raise DataError(f"{dataset.uri} has no test images to choose the checkpoint by; use validation=holdout")
         if not held_out:
-            validation, note = test, "the test pictures chose the checkpoint, as published: its figures are optimistic"
+            validation, note = test, "the test images chose the checkpoint, as published: its figures are optimistic"
         elif divided:
-            note = f"{len(validation)} training pictures, held out by seed {params.seed}, chose the checkpoint"
+            note = f"{len(validation)} training images, held out by seed {params.seed}, chose the checkpoint"
         else:
-            note = f"the {len(validation)} validation pictures chose the checkpoint"
+            note = f"the {len(validation)} validation images chose the checkpoint"
 
         def measured(name: str, pictures: Any) -> DetectionEvaluation:
             if all(picture.instances().crowd.all() for picture in pictures):
-                raise DataError(f"{dataset.uri}: no object is marked in the {len(pictures)} {name} pictures")
+                raise DataError(f"{dataset.uri}: no object is marked in the {len(pictures)} {name} images")
             return DetectionEvaluation(pictures, params.test_side, params.longest)
 
         skipped = tuple(getattr(data, "skipped", ()))
@@ -109,10 +109,10 @@ class WSFViTDetectionMethod:
         )
 
     def check(self, data: TrainingSet, progress: Callable[[int, int], None]) -> None:
-        """Sizes of all pictures.
+        """Sizes of all images.
 
         Raises:
-            DataError: a picture is missing, or has another size than its annotations say; the message names it.
+            DataError: an image is missing, or has another size than its annotations say; the message names it.
         """
         parts: Sequence[Any] = (data.train, data.validation, *data.tests.values())
         check_pictures([picture for part in parts for picture in part.pictures], progress)
@@ -145,7 +145,7 @@ class WSFViTDetectionMethod:
     def loss(self, params: WSFViTDetectionParams, model: nn.Module, batch: Batch, step: Step) -> Tensor:
         """Sum of the losses of region proposals and of every stage."""
         device = next(model.parameters()).device
-        # Pictures of other sizes come as lists, which stay on the CPU.
+        # Images of other sizes come as lists, which stay on the CPU.
         images = [image.to(device, non_blocking=True) for image in batch["images"]]
         targets = [
             {"boxes": boxes.to(device), "labels": labels.to(device), "masks": masks.to(device)}
@@ -156,7 +156,7 @@ class WSFViTDetectionMethod:
     def evaluate(
         self, params: WSFViTDetectionParams, model: nn.Module, batch: Batch
     ) -> Sequence[tuple[Instances, Detections]]:
-        """The marked objects of each picture and the found ones, masks in run-length form."""
+        """The marked objects of each image and the found ones, masks in run-length form."""
         sizes = [(int(width), int(height)) for width, height in batch["size"]]
         truths = [Instances.unpacked(bytes(truth.cpu().numpy())) for truth in batch["truth"]]
         return list(zip(truths, detections(cast("DetectionNetwork", model), list(batch["images"]), sizes), strict=True))

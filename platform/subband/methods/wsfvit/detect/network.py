@@ -1,4 +1,4 @@
-"""The whole detector: pictures of any sizes to losses or detections."""
+"""The whole detector: images of any sizes to losses or detections."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ class DetectionNetwork(nn.Module):
         """Losses in training, detections in evaluation.
 
         Args:
-            images: of each picture uint8 (3, H, W), on the network's device.
-            targets: in training, of each picture ``boxes`` float32 (M, 4), ``labels`` int64 (M,) from 0, and ``masks`` bool
+            images: of each image uint8 (3, H, W), on the network's device.
+            targets: in training, of each image ``boxes`` float32 (M, 4), ``labels`` int64 (M,) from 0, and ``masks`` bool
                 (M, H, W).
 
         Returns:
             In training weighted losses by name, each a float32 scalar, whose sum is to be minimised. In evaluation, for each
-            picture ``boxes`` (N, 4) in its pixels, ``labels`` (N,) from 0, ``scores`` (N,) and ``masks`` (N, 28, 28),
+            image ``boxes`` (N, 4) in its pixels, ``labels`` (N,) from 0, ``scores`` (N,) and ``masks`` (N, 28, 28),
             probabilities in the box; best first, at most 100, with scores above 0.05.
         """
         batch = self._batched(images)
@@ -86,7 +86,7 @@ class DetectionNetwork(nn.Module):
         return named | self.heads.losses(maps, proposals, batch.image_sizes, prepared)
 
     def padded_size(self, images: Sequence[Tensor]) -> tuple[int, int]:
-        """Height and width to which pictures (3, H, W) are padded together: the next that the backbone's windows divide."""
+        """Height and width to which images (3, H, W) are padded together: the next that the backbone's windows divide."""
         height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
         return math.ceil(height / self.unit) * self.unit, math.ceil(width / self.unit) * self.unit
 

@@ -33,7 +33,7 @@ class WSFViTDetectionParams(TrainingParams):
         "README links theirs, for download in a browser.",
     )
     window: int = Field(
-        7, ge=1, le=24, description="Side of the backbone's windows; pictures are padded to multiples of 32 times it."
+        7, ge=1, le=24, description="Side of the backbone's windows; images are padded to multiples of 32 times it."
     )
     drop_path: float = Field(
         0.2, ge=0, lt=1, description="Stochastic depth of the backbone's last block; it grows from 0."
@@ -54,15 +54,15 @@ class WSFViTDetectionParams(TrainingParams):
         "makes it grow. Checkpoints in its naming turn it on.",
     )
     candidates: int = Field(
-        2000, ge=1, description="Regions of each level of a picture among which repetitions are suppressed in training."
+        2000, ge=1, description="Regions of each level of an image among which repetitions are suppressed in training."
     )
     proposals: int = Field(
-        1000, ge=1, description="Regions of a picture that reach the heads; a cascade is trained on twice as many."
+        1000, ge=1, description="Regions of an image that reach the heads; a cascade is trained on twice as many."
     )
     sampled_regions: int = Field(
         512,
         ge=4,
-        description="Regions of a picture that the heads learn from, at most a quarter of them with an object.",
+        description="Regions of an image that the heads learn from, at most a quarter of them with an object.",
     )
     epochs: int = Field(36, ge=1, description="Passes over the training examples.")
     batch: int = Field(
@@ -74,40 +74,40 @@ class WSFViTDetectionParams(TrainingParams):
     warm_up: float = Field(
         0.068,
         ge=0,
-        description="Epochs in which the rate grows from a thousandth; by default 500 updates of COCO's 16 pictures.",
+        description="Epochs in which the rate grows from a thousandth; by default 500 updates of COCO's 16 images.",
     )
     drops: tuple[int, ...] = Field((27, 33), description="Epochs done after which the rate falls to a tenth.")
     augmentation: Policy = Field(
-        "flip-resize-crop", description="Of training pictures: none, flip, or flip-resize-crop (published)."
+        "flip-resize-crop", description="Of training images: none, flip, or flip-resize-crop (published)."
     )
     short_sides: tuple[int, ...] = Field(
         (448, 672, 896),
-        description="Shorter sides in pixels, one of which a training picture gets; without resizing the first.",
+        description="Shorter sides in pixels, one of which a training image gets; without resizing the first.",
     )
-    longest: int = Field(1120, ge=32, le=8192, description="That the longer side of a picture may have, pixels.")
+    longest: int = Field(1120, ge=32, le=8192, description="That the longer side of an image may have, pixels.")
     before_crop: tuple[int, ...] = Field((400, 500, 600), description="Shorter sides before a random crop, pixels.")
     crop: tuple[int, int] = Field((448, 600), description="Smallest and largest side of a random crop, pixels.")
     test_side: int = Field(896, ge=32, le=8192, description="Shorter side in evaluations and answers, pixels.")
     validation: Literal["holdout", "test"] = Field(
         "holdout",
-        description="What chooses the checkpoint. holdout: the validation split, or a share of the training pictures. test: the "
+        description="What chooses the checkpoint. holdout: the validation split, or a share of the training images. test: the "
         "test split, as published, which makes its figures optimistic.",
     )
     validation_share: float = Field(
         0.02,
         gt=0,
         lt=1,
-        description="Share of the training pictures that is held out where the data have no validation split.",
+        description="Share of the training images that is held out where the data have no validation split.",
     )
 
     @property
     def sizes(self) -> Sizes:
-        """What sizes a training picture gets."""
+        """What sizes a training image gets."""
         return Sizes(self.short_sides, self.longest, self.before_crop, self.crop)
 
     @property
     def unit(self) -> int:
-        """Pictures are padded to multiples of it, in pixels."""
+        """Images are padded to multiples of it, in pixels."""
         return STRIDE * self.window
 
     @field_validator("variant")

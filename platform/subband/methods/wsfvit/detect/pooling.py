@@ -18,12 +18,12 @@ _LEVEL_OF = LevelMapper(k_min=2, k_max=5)  # by the square root of the area: 224
 def pooled_regions(maps: Mapping[str, Tensor], boxes: Sequence[Tensor], side: int) -> Tensor:
     """What a pyramid holds in boxes (He et al., ICCV 2017): a fixed grid of bilinear samples.
 
-    torchvision's `MultiScaleRoIAlign` is shifted by half a pixel and guesses the strides from the pictures without their padding,
+    torchvision's `MultiScaleRoIAlign` is shifted by half a pixel and guesses the strides from the images without their padding,
     which fails where that is large.
 
     Args:
         maps: (B, C, H, W) at the strides 4 to 32, by level.
-        boxes: of each picture, (R, 4) in its pixels.
+        boxes: of each image, (R, 4) in its pixels.
         side: of the grid.
 
     Returns:
@@ -46,9 +46,9 @@ def mask_targets(masks: Sequence[Tensor], boxes: Sequence[Tensor], matched: Sequ
     """The part of its object's mask that each box sees, as a grid of zeros and ones.
 
     Args:
-        masks: of each picture, (M, H, W) bool.
-        boxes: of each picture, (R, 4).
-        matched: of each picture, (R,) places among the masks.
+        masks: of each image, (M, H, W) bool.
+        boxes: of each image, (R, 4).
+        matched: of each image, (R,) places among the masks.
         side: of the grid.
 
     Returns:
@@ -66,13 +66,13 @@ def mask_targets(masks: Sequence[Tensor], boxes: Sequence[Tensor], matched: Sequ
 
 
 def pasted_mask(probabilities: Tensor, box: Sequence[float], width: int, height: int) -> Tensor:
-    """A mask grid at its box's place in a picture.
+    """A mask grid at its box's place in an image.
 
     Args:
         probabilities: (S, S).
-        box: in pixels of the picture.
-        width: of the picture.
-        height: of the picture.
+        box: in pixels of the image.
+        width: of the image.
+        height: of the image.
 
     Returns:
         (H, W) bool, probabilities of at least 0.5.
@@ -92,7 +92,7 @@ def pasted_mask(probabilities: Tensor, box: Sequence[float], width: int, height:
 
 
 def _with_picture(boxes: Sequence[Tensor]) -> Tensor:
-    """(sum of R, 5): the picture's place in the batch before each box."""
+    """(sum of R, 5): the image's place in the batch before each box."""
     return torch.cat(
         [torch.cat([each.new_full((len(each), 1), place), each], dim=1) for place, each in enumerate(boxes)]
     )

@@ -21,12 +21,12 @@ LEVEL_STRIDES = (*STRIDES, 2 * STRIDES[-1])
 class PreciseAnchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no types
     """Anchors at the pyramid's strides and in float32, also for maps of half precision, whose dtype torchvision's would have.
 
-    torchvision divides the picture's side by the map's: of the coarsest map, whose side is rounded up, that gives 62 instead of 64
+    torchvision divides the image's side by the map's: of the coarsest map, whose side is rounded up, that gives 62 instead of 64
     for 1120 pixels, so that anchors and what the map sees would drift apart.
     """
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
-        """(A, 4) of each picture; of the maps only their sizes matter."""
+        """(A, 4) of each image; of the maps only their sizes matter."""
         return super().forward(image_list, [maps[:1, :1].float() for maps in feature_maps])  # type: ignore[no-any-return]
 
     def grid_anchors(self, grid_sizes: list[list[int]], strides: list[list[Tensor]]) -> list[Tensor]:
@@ -57,10 +57,10 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         channels: of the pyramid.
         anchor_scale: side of the anchors in units of their level's stride.
         candidates: regions of each level that are left before suppression in training; in evaluation as many as are given.
-        trained: regions of a picture that are given in training.
+        trained: regions of an image that are given in training.
         tested: the same in evaluation.
         beta: of the smooth L1 loss of boxes; 0 is L1.
-        inside: whether only anchors that lie in their picture are learnt from.
+        inside: whether only anchors that lie in their image are learnt from.
         mmdet_boxes: whether anchors are not rounded, and boxes are decoded, as in mmdetection.
     """
 
@@ -98,11 +98,11 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[dict[str, Tensor]]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Labels (A,) of each picture's anchors (1 object, 0 background, -1 not learnt from) and boxes (A, 4) of their objects.
+        """Labels (A,) of each image's anchors (1 object, 0 background, -1 not learnt from) and boxes (A, 4) of their objects.
 
         Args:
             anchors: (A, 4) each.
-            targets: ``boxes`` (M, 4) and ``size``, height and width of the picture without its padding.
+            targets: ``boxes`` (M, 4) and ``size``, height and width of the image without its padding.
         """
         if not self.inside:
             return super().assign_targets_to_anchors(anchors, targets)  # type: ignore[no-any-return]

@@ -34,7 +34,7 @@ CASCADE_S = {**CASCADE_T, "variant": "s", "drop_path": 0.35}
 CASCADE_M = {**CASCADE_T, "variant": "m", "drop_path": 0.6}
 
 # Half an hour at most on two processor cores, from random weights: for the embedded data.
-# Measured on its test pictures: box AP .717, AP50 .890, mask AP .750, AP50 .883 (docs/wsfvit-detection.md).
+# Measured on its test images: box AP .717, AP50 .890, mask AP .750, AP50 .883 (docs/wsfvit-detection.md).
 SMALL = {
     "kind": "mask-rcnn",
     "variant": "p0",

@@ -1,7 +1,7 @@
 """The second part of a detector: stages that classify, move and mask regions (Cai and Vasconcelos, CVPR 2018).
 
 Mask R-CNN is a cascade of one stage. Labels are 0 for background and 1 to K for the classes.
-Shapes: B pictures, R regions, M objects, K classes.
+Shapes: B images, R regions, M objects, K classes.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ CASCADE = (
 
 @dataclass(frozen=True)
 class Sampled:
-    """Regions of one picture that a stage learns from.
+    """Regions of one image that a stage learns from.
 
     Attributes:
         boxes: (R, 4).
         labels: (R,), 0 for background.
         matched: (R,) place of each region's object; 0 for background.
-        objects: (R, 4) box of that object; zeros where the picture has none.
+        objects: (R, 4) box of that object; zeros where the image has none.
         marked: (R,) whether a region is an object's own box.
     """
 
@@ -100,9 +100,9 @@ class Stage(nn.Module):
         """Match regions and the objects' own boxes with objects, and draw some of each kind.
 
         Args:
-            proposals: of each picture, (R, 4).
+            proposals: of each image, (R, 4).
             targets: ``boxes`` (M, 4) and ``labels`` (M,), from 1.
-            regions: number that is drawn from each picture, at most.
+            regions: number that is drawn from each image, at most.
         """
         sampler = BalancedPositiveNegativeSampler(regions, POSITIVE_SHARE)
         drawn = []
@@ -127,9 +127,9 @@ class Stage(nn.Module):
         """Cross-entropy of classes and the box loss, both a mean over the sampled regions of all workers.
 
         Args:
-            logits: (R, 1 + K), all pictures one after the other.
+            logits: (R, 1 + K), all images one after the other.
             deltas: (R, K, 4).
-            sampled: of each picture.
+            sampled: of each image.
         """
         labels = torch.cat([each.labels for each in sampled])
         count = mean_over_workers(len(labels), logits.device)
@@ -173,7 +173,7 @@ class RegionHeads(nn.Module):
         channels: of the pyramid.
         hidden: width of the box heads.
         classes: K.
-        regions: of a picture that each stage learns from.
+        regions: of an image that each stage learns from.
         mmdet_boxes: whether boxes are decoded as in mmdetection.
     """
 
@@ -193,9 +193,9 @@ class RegionHeads(nn.Module):
 
         Args:
             maps: of the pyramid.
-            proposals: of each picture, (R, 4).
-            sizes: height and width of each picture without its padding.
-            targets: ``boxes`` (M, 4), ``labels`` (M,) from 1 and ``masks`` (M, H, W) of each picture.
+            proposals: of each image, (R, 4).
+            sizes: height and width of each image without its padding.
+            targets: ``boxes`` (M, 4), ``labels`` (M,) from 1 and ``masks`` (M, H, W) of each image.
         """
         losses: dict[str, Tensor] = {}
         for number, stage in enumerate(cast("Sequence[Stage]", self.stages), 1):
@@ -214,7 +214,7 @@ class RegionHeads(nn.Module):
     def detect(
         self, maps: Maps, proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
     ) -> list[dict[str, Tensor]]:
-        """Detections of each picture: ``boxes`` (N, 4), ``labels`` (N,) from 1, ``scores`` (N,), ``masks`` (N, 28, 28); best first.
+        """Detections of each image: ``boxes`` (N, 4), ``labels`` (N,) from 1, ``scores`` (N,), ``masks`` (N, 28, 28); best first.
 
         Logits of classes and probabilities of masks are means over the stages, boxes are of the last one.
         """
@@ -250,12 +250,12 @@ class RegionHeads(nn.Module):
 
 
 def best_detections(boxes_RK4: Tensor, scores_RK: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-    """Of all regions and classes of a picture, what is likely enough and no repetition of something likelier.
+    """Of all regions and classes of an image, what is likely enough and no repetition of something likelier.
 
     Args:
         boxes_RK4: one box of each region for each class.
         scores_RK: probabilities.
-        size: height and width of the picture.
+        size: height and width of the image.
 
     Returns:
         ``boxes`` (N, 4), ``labels`` (N,) from 1 and ``scores`` (N,), best first, at most 100.

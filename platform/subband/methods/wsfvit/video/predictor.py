@@ -64,7 +64,7 @@ class VideoPredictor(Deployable):
 
         Args:
             frames: the last `frames_in` frames, oldest first: an array (T, S, S), uint8 or floating point in [0, 1]; or as many
-                pictures of S x S pixels, colours of which become grey.
+                images of S x S pixels, colours of which become grey.
 
         Returns:
             (frames_out, S, S) float32, clipped to [0, 1].
@@ -96,7 +96,7 @@ def _as_frames(frames: Any, seen: int, side: int, rule: ReadingRule) -> npt.NDAr
     """(T, S, S) in [0, 1]."""
     wanted = f"this model sees {seen} grey frames of {side} x {side} pixels"
     if isinstance(frames, Image):
-        raise DataError(f"{wanted}, not one picture")
+        raise DataError(f"{wanted}, not one image")
     if isinstance(frames, Sequence) and any(isinstance(frame, Image) for frame in frames):
         sizes = {frame.size for frame in frames if isinstance(frame, Image)}
         if len(frames) != seen or sizes != {(side, side)}:
