@@ -57,7 +57,7 @@ def pictures(tmp_path):
         (["--tracking-uri", "file:///tmp/mlruns"], r"MLflow keeps no file store"),
         (["--tracking-uri", "htp://localhost"], r"did you mean 'http'"),
         (["--store", "/proc/store"], r"store folder /proc/store cannot be used.*--store"),
-        (["--name", "[bold]"], r"'\[bold\]': use letters"),
+        (["--name", "[bold]"], r"'\[bold\]' cannot be a name: use letters"),
     ],
 )
 def test_wrong_flags(ended, arguments, message):
