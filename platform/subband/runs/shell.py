@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -111,6 +112,11 @@ def _process_of(console: Console) -> Iterator[None]:
     finally:
         if main:
             signal.signal(signal.SIGTERM, before)
+
+
+def serve_command() -> str:
+    """What to type to serve: the console command, where this process is one, else the Makefile's target."""
+    return "subband serve" if Path(sys.argv[0]).stem == "subband" else "make serve"
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from subband.methods import is_trained, list_methods, trained_method
 from subband.methods.registry import get_method
 from subband.runs.flags import ParamFlags, parse_flags
 from subband.runs.progress import ProgressBar
-from subband.runs.shell import DONE, FAILED, WRONG_USAGE, Shell, plain_table, run_job
+from subband.runs.shell import DONE, FAILED, WRONG_USAGE, Shell, plain_table, run_job, serve_command
 from subband.training.settings import FitSettings, TrainSettings
 
 COLUMNS = {
@@ -127,7 +127,7 @@ def _train_summary(shell: Shell, result: Any) -> None:
     if result.run_id:
         shell.print(f"MLflow: run {result.run_id}")
     if result.registered:
-        shell.print(f"registered: {result.registered}; answers over HTTP after: make serve")
+        shell.print(f"registered: {result.registered}; answers over HTTP after: {serve_command()}")
 
 
 def _fit(shell: Shell, name: str, description: str, argv: Sequence[str]) -> int:
@@ -151,7 +151,7 @@ def _fit(shell: Shell, name: str, description: str, argv: Sequence[str]) -> int:
     if result.run_id:
         shell.print(f"MLflow: run {result.run_id} in {plan.target.uri}")
     if result.registered:
-        shell.print(f"registered: {', '.join(result.registered)}; answers over HTTP after: make serve")
+        shell.print(f"registered: {', '.join(result.registered)}; answers over HTTP after: {serve_command()}")
     return FAILED if result.problems else DONE
 
 

@@ -11,7 +11,7 @@ from subband.metrics import in_words
 from subband.report import ranking_table
 from subband.report.names import short_name
 from subband.runs.progress import ProgressBar
-from subband.runs.shell import Shell
+from subband.runs.shell import Shell, serve_command
 from subband.tracking import resolve_tracking, ui_command
 from subband.trials import TrialRecord
 from subband.trials.ranking import complete_with, value_of
@@ -81,7 +81,7 @@ def print_summary(shell: Shell, result: SweepResult) -> None:
     if result.versions:
         name = next(iter(result.versions.values()))[0]
         shell.print(
-            f"  make serve   # then: curl --data-binary @image.png http://127.0.0.1:8000/v1/models/{name}/predict"
+            f"  {serve_command()}   # then: curl --data-binary @image.png http://127.0.0.1:8000/v1/models/{name}/predict"
         )
 
 
