@@ -297,7 +297,7 @@ def test_a_bank_of_another_width_is_refused(category, tmp_path):
     bench = CategoryBench(category, "test", 0, None)
     detector = method.fit(made(), bench.runner).detector
     tensors = dict(detector.state_dict())
-    with pytest.raises(ModelError, match="vectors of 512 numbers, these params make vectors of 384"):
+    with pytest.raises(ModelError, match="saved bank is 512-dimensional, but these params give 384 dimensions"):
         method.restore(made(semantic=False), tensors, {"about": {}, **detector.kept()})
     with pytest.raises(ModelError, match="hold no bank"):
         method.restore(

@@ -51,9 +51,9 @@ class ValidationSettings(AnalysisSettings):
         None, gt=0, le=1, description="Share of the resized side that is kept; as trained if left out."
     )
     crop_mode: CropMode | None = Field(None, description="center, squash or border; by default as trained.")
-    interpolation: Interpolation | None = Field(None, description="Of the resize; by default as trained.")
+    interpolation: Interpolation | None = Field(None, description="Interpolation of the resize; by default as trained.")
     mean: tuple[float, float, float] | None = Field(
-        None, description="Of red, green and blue levels in [0, 1], which is taken off; by default as trained."
+        None, description="Mean of red, green and blue levels in [0, 1], which is taken off; by default as trained."
     )
     std: tuple[float, float, float] | None = Field(
         None, description="Standard deviations that they are then divided by, above 0; by default as trained."
@@ -74,7 +74,7 @@ class ValidationSettings(AnalysisSettings):
     )
     batch: int = Field(64, ge=1, description="Images at a time; less where the memory is too small.")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="In which the network computes under autocast."
+        "float32", description="Autocast precision; weights stay float32."
     )
     loaders: int = Field(0, ge=0, description="Processes that prepare images; 0 prepares them in the job's own.")
 

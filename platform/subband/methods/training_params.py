@@ -15,7 +15,10 @@ class TrainingParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(
-        0, ge=0, lt=2**63, description="Of the starting weights, the order of the data and what is drawn for it."
+        0,
+        ge=0,
+        lt=2**63,
+        description="Seed of the starting weights, of the order of the data and of what is drawn for it.",
     )
     epochs: int = Field(50, ge=1, description="Passes over the training examples; the schedule ends with the last.")
     batch: int = Field(
@@ -24,11 +27,14 @@ class TrainingParams(BaseModel):
     accumulation: int = Field(1, ge=1, description="Micro-batches whose gradients are added up for one update.")
     lr: float = Field(1e-4, gt=0, allow_inf_nan=False, description="Learning rate at its highest.")
     clip: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="Norm that gradients are cut to before an update; 0 leaves them."
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Gradient norm above which gradients are scaled down before an update; 0: no clipping.",
     )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32",
-        description="In which the network computes under autocast; float16 scales the loss. Weights stay float32.",
+        description="Autocast precision; weights stay float32, and float16 scales the loss.",
     )
     ema: float = Field(
         0.0, ge=0, lt=1, description="Decay of the moving average of the weights that is evaluated and kept; 0 is none."

@@ -33,7 +33,7 @@ class RunSettings(BaseModel):
     )
     check: Literal["headers", "full"] = Field(
         "headers",
-        description="What is checked before the start. headers: every file's header and content digest. full: every image is "
+        description="Checks before the start. headers: every file's header and content digest. full: every image is "
         "decoded too, so that none can fail hours later.",
     )
     name: str | None = Field(

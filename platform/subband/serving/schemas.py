@@ -34,8 +34,10 @@ class PredictOptions(BaseModel):
         "JSON, an 8-bit PNG of the image's size, 255 where the map is above the pixel threshold (of a segmenter: the probability "
         "above the threshold), or an object is.",
     )
-    top: int = Field(5, ge=1, le=1000, description="Of a classifier: how many classes are answered.")
-    score: float = Field(0.5, ge=0, le=1, description="Of an object detector: objects below this score are left out.")
+    top: int = Field(5, ge=1, le=1000, description="How many classes a classifier answers with.")
+    score: float = Field(
+        0.5, ge=0, le=1, description="Lowest score of the objects that an object detector answers with."
+    )
 
 
 class ImageSize(BaseModel):

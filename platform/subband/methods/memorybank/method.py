@@ -133,8 +133,8 @@ class MemoryBankMethod(abc.ABC, Generic[AnyParams]):
             raise ModelError(f"the saved tensors are not those of a {self.name} detector: they hold no bank (M, D)")
         if bank.shape[1] != params.channels():
             raise ModelError(
-                f"the saved bank has vectors of {bank.shape[1]} numbers, these params make vectors of {params.channels()}: the "
-                "bank belongs to another backbone, or to other features"
+                f"saved bank is {bank.shape[1]}-dimensional, but these params give {params.channels()} dimensions: the bank "
+                "belongs to another backbone, or to other features"
             )
         embedder = self.embedder(
             params, Backbone(params.backbone, None, params.normalisation, params.blocks), drawn=False

@@ -50,7 +50,8 @@ class WPFormerParams(TrainingParams, FaithfulModes):
     backbone: str = Field("pvt_v2_b2", description="pvt_v2_b0 to pvt_v2_b5; published are b2 and b4.")
     weights: Weights = Field(
         "pretrained",
-        description="Of the backbone: pretrained (ImageNet, fetched once), random:SEED, or the path of its state dict by timm's "
+        description="Starting weights of the backbone: pretrained (ImageNet, fetched once), random:SEED, or the path of "
+        "its state dict by timm's "
         "names or the published ones. A published checkpoint of the whole network is a starting point too.",
     )
     channels: int = Field(
@@ -74,8 +75,8 @@ class WPFormerParams(TrainingParams, FaithfulModes):
     )
     augmentation: Augmentation = Field(
         "flip-rotate-turn",
-        description="Of training images: none; flip-rotate-turn (published for ESDIs-SOD); crop (CrackSeg9k); flip-rotate (SOD); "
-        "crop-jitter (COD).",
+        description="Augmentation of training images: none; flip-rotate-turn (published for ESDIs-SOD); crop (CrackSeg9k); "
+        "flip-rotate (SOD); crop-jitter (COD).",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="In the initial query decoder.")
     drop_path: float = Field(

@@ -94,7 +94,7 @@ class WSFViTParams(TrainingParams):
         description="Heads of the channel attention in the four stages; by default those of the variant's last published version "
         "at 224 pixels. They change no tensor's shape: a checkpoint must get those that it was trained with.",
     )
-    wavelet: str = Field("haar", description="Of the fixed stem; published is haar.")
+    wavelet: str = Field("haar", description="Wavelet of the fixed stem; published is haar.")
     num_classes: int = Field(0, ge=0, description="Classes that are told apart; 0: as many as the data have.")
     weights: Weights = Field(
         "random:0",
@@ -108,7 +108,10 @@ class WSFViTParams(TrainingParams):
         0.2, ge=0, lt=1, description="Stochastic depth of the last block, from 0 at the first; by default as published."
     )
     weight_decay: float = Field(
-        0.05, ge=0, allow_inf_nan=False, description="Of AdamW; not of biases, norms and position bias tables."
+        0.05,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight decay of AdamW; biases, norms and position bias tables have none.",
     )
     warmup_epochs: int = Field(5, ge=0, description="Epochs in which the rate grows linearly, inside the schedule.")
     warmup_lr: float = Field(
@@ -119,12 +122,15 @@ class WSFViTParams(TrainingParams):
         0.5, ge=0, allow_inf_nan=False, description="Alpha of Mixup; 0 leaves it out; by default as published."
     )
     cutmix: float = Field(1.0, ge=0, allow_inf_nan=False, description="Alpha of CutMix; 0 leaves it out.")
-    smoothing: float = Field(0.1, ge=0, lt=1, description="Of labels.")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing factor.")
     randaugment: float = Field(
         9.0, ge=0, le=10, description="Magnitude of RandAugment; 0 leaves it out; by default as published."
     )
     colour_jitter: float = Field(
-        0.4, ge=0, le=1, description="Of brightness, contrast and saturation, where RandAugment is left out."
+        0.4,
+        ge=0,
+        le=1,
+        description="Strength of changes of brightness, contrast and saturation, where RandAugment is left out.",
     )
     erasing: float = Field(0.25, ge=0, le=1, description="Probability that a rectangle is filled with noise.")
     crop_scale: float = Field(
@@ -142,7 +148,7 @@ class WSFViTParams(TrainingParams):
         description="In evaluation. center: the shorter side is resized, the middle kept. squash: both sides are, whatever the "
         "aspect ratio. border: the longer, and the rest filled.",
     )
-    interpolation: Interpolation = Field("bicubic", description="Of the resize in evaluation.")
+    interpolation: Interpolation = Field("bicubic", description="Interpolation of the resize in evaluation.")
     normalisation: Literal["imagenet", "half"] = Field(
         "imagenet",
         description="Mean and standard deviation that levels are brought to: ImageNet's, or 0.5 for all, as published at 384.",

@@ -26,11 +26,11 @@ class WSFViTDetectionParams(TrainingParams):
         "mask-rcnn",
         description="mask-rcnn: one stage, L1 losses. cascade: three stages of growing IoU, GIoU loss on boxes.",
     )
-    variant: str = Field("t", description="Of the backbone: p0 p1 p2 n t s m b; published are t, s and m.")
+    variant: str = Field("t", description="Size of the backbone: p0 p1 p2 n t s m b; published are t, s and m.")
     weights: Weights = Field(
         "random:0",
-        description="Of the backbone: random:SEED, or the path of a checkpoint of the classifier or of a detector. The authors' "
-        "README links theirs, for download in a browser.",
+        description="Starting weights of the backbone: random:SEED, or the path of a checkpoint of the classifier or of a "
+        "detector. The authors' README links theirs, for download in a browser.",
     )
     window: int = Field(
         7, ge=1, le=24, description="Side of the backbone's windows; images are padded to multiples of 32 times it."
@@ -69,7 +69,10 @@ class WSFViTDetectionParams(TrainingParams):
         16, ge=1, description="Examples of one update, over all workers and accumulated micro-batches together."
     )
     weight_decay: float = Field(
-        0.05, ge=0, allow_inf_nan=False, description="Of AdamW; normalisations and position tables have none."
+        0.05,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight decay of AdamW; normalisations and position tables have none.",
     )
     warm_up: float = Field(
         0.068,
@@ -78,7 +81,7 @@ class WSFViTDetectionParams(TrainingParams):
     )
     drops: tuple[int, ...] = Field((27, 33), description="Epochs done after which the rate falls to a tenth.")
     augmentation: Policy = Field(
-        "flip-resize-crop", description="Of training images: none, flip, or flip-resize-crop (published)."
+        "flip-resize-crop", description="Augmentation of training images: none, flip, or flip-resize-crop (published)."
     )
     short_sides: tuple[int, ...] = Field(
         (448, 672, 896),

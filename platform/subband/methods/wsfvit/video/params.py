@@ -57,7 +57,7 @@ class WSFViTVideoParams(TrainingParams, FaithfulModes):
         8, ge=1, le=16, description="Width of the MLP in the channel attention, by channels."
     )
     wavelet: str = Field(
-        "haar", description="Of the fixed undecimated analysis in front of the encoder; none leaves it out."
+        "haar", description="Wavelet of the fixed undecimated analysis in front of the encoder; none leaves it out."
     )
     drop_path: float = Field(
         0.1,
