@@ -80,7 +80,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_models_stand_side_by_side_with_maps_and_answers(model: str, tmp_path: Path) -> None:
     with Analysis(tmp_path / "results") as analysis:
-        settings = ExplanationSettings(models=(model, "resnet10t=random:0"), data=DATA, pictures=3)
+        settings = ExplanationSettings(models=(model, "resnet10t=random:0"), data=DATA, images=3)
         run(analysis, settings)
         analysis.publish({})
     with (tmp_path / "results" / "answers.csv").open() as stream:

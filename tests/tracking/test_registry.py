@@ -98,7 +98,7 @@ def test_another_datasets_champion_gets_a_name_of_its_own(target, model_dir, tmp
     first = register_champion(model_dir, "images", here, target=target, loader=LOADER)
     second = register_champion(other, "images", there, target=target, loader=LOADER)
     assert (first.name, first.version) == ("images", 1)
-    assert re.fullmatch("pictures-[0-9a-f]{6}", second.name)
+    assert re.fullmatch("images-[0-9a-f]{6}", second.name)
     assert {c.name: (c.version, c.tags["data"]) for c in list_champions(target)} == {
         "images": (1, "mvtec:/a/pictures"),
         second.name: (1, "mvtec:/b/pictures"),
@@ -121,7 +121,7 @@ def test_a_push_tells_the_name_that_a_champion_got(target, model_dir, tmp_path):
     folder = tmp_path / "sweep"
     with SweepLog(folder, sweeps.info(), target) as log:
         registered = log.register_champion(other, "images", {"data": "mvtec:/b"}, loader=LOADER)
-    assert registered.name.startswith("pictures-")
+    assert registered.name.startswith("images-")
     assert push(folder).champions == {registered.name: 1}
 
 
