@@ -8,8 +8,7 @@
 # Needs torch and timm; what else is missing is named, and the sections that need it are skipped.
 set -e
 cd "$(dirname "$0")/../.."
-PYTHON=${PYTHON:-python3}
-[ -x .venv/bin/python ] && PYTHON=${PYTHON_OF_VENV:-.venv/bin/python}
+[ -n "$PYTHON" ] || PYTHON=$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)
 if [ "$1" = "--wheels" ]; then
     for name in numpy scipy pydantic safetensors pillow pyarrow xxhash filelock PyWavelets pytorch-wavelets "setuptools<81" \
         scikit-image scikit-learn httpx rich tyro optuna matplotlib pytest hypothesis; do

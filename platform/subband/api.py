@@ -36,6 +36,7 @@ from subband.methods import (
     is_trained,
     load,
     make_params,
+    recipe_params,
     settled_params,
     space_of,
     staged_method,
@@ -212,9 +213,7 @@ def _fitted_to(model: Detector, dataset: Dataset) -> str | None:
 
 
 def _train(method: TrainedMethod, dataset: Dataset, recipe: str | None, values: dict[str, Any], say: Say) -> Deployable:
-    if recipe is not None and recipe not in method.recipes:
-        raise ParamsError(unknown_name("recipe", recipe, method.recipes))
-    given = {**({"validate_from": 1, **method.recipes[recipe]} if recipe else {}), **values}
+    given = {**({} if recipe is None else {"validate_from": 1, **recipe_params(method, recipe)}), **values}
     given, decision = settled_for_job(method, given, embedded=is_embedded(dataset.uri))
     if decision is not None:
         say(str(decision))

@@ -29,19 +29,16 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
+def whole_folder(folder: Path) -> Iterator[Path]:
     """A hidden folder beside `folder`, which takes that name when the block ends, and is removed if it fails.
 
     Args:
-        folder: the final name; folders above it are made.
-        replace: whether a folder that is there gives way; otherwise it is an OSError where it holds anything.
+        folder: the final name; folders above it are made. One that is there and holds anything is an OSError.
     """
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
         partial.mkdir(parents=True)
         yield partial
-        if replace:
-            shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

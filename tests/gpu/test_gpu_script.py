@@ -21,7 +21,6 @@ def test_a_section_is_measured_and_written(section: str, tmp_path: Path) -> None
     command = ["sh", str(ROOT / "platform" / "bench" / "gpu.sh"), "--tiny", "--only", section, "--out", str(out)]
     environment = {
         **os.environ,
-        "PYTHON_OF_VENV": sys.executable,
         "PYTHON": sys.executable,
         "SUBBAND_HOME": str(tmp_path),
     }

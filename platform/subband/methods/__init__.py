@@ -14,7 +14,16 @@ from subband.methods.registry import (
     staged_method,
     trained_method,
 )
-from subband.methods.trained_base import Batch, ExampleKey, Examples, Step, TrainedMethod, TrainingSet, settled_params
+from subband.methods.trained_base import (
+    Batch,
+    ExampleKey,
+    Examples,
+    Step,
+    TrainedMethod,
+    TrainingSet,
+    recipe_params,
+    settled_params,
+)
 from subband.methods.training_params import TrainingParams
 
 __all__ = [
@@ -43,6 +52,7 @@ __all__ = [
     "list_staged_methods",
     "load",
     "make_params",
+    "recipe_params",
     "set_calibration",
     "settled_params",
     "space_of",

@@ -25,8 +25,8 @@ FIRST = "wepadim"
 GROUP = "subband.methods"
 """Group of the entry points by which other packages add methods."""
 
-_STAGED = ("name", "params_type", "preprocess", "chain", "build", "fit_inputs", "fit", "restore")
-_TRAINED = (
+_STAGED_INTERFACE = ("name", "params_type", "preprocess", "chain", "build", "fit_inputs", "fit", "restore")
+_TRAINED_INTERFACE = (
     "name",
     "params_type",
     "recipes",
@@ -41,17 +41,19 @@ _TRAINED = (
 )
 _log = logging.getLogger(__name__)
 
-_METHODS = {
+# Two tables, so that the kind of a method is known without importing it: it may need an extra that is not installed.
+_STAGED = {
     "patchcore": "subband.methods.patchcore.method:PATCHCORE",
     "wedgenet": "subband.methods.wedgenet.method:WEDGENET",
     "wepadim": "subband.methods.wepadim.method:WEPADIM",
+}
+_TRAINED = {
     "wsfvit": "subband.methods.wsfvit.classify.method:WSFVIT",
     "wpformer": "subband.methods.wpformer.method:WPFORMER",
     "wsfvit-video": "subband.methods.wsfvit.video.method:WSFVIT_VIDEO",
     "wsfvit-detection": "subband.methods.wsfvit.detect.method:WSFVIT_DETECTION",
 }
-_BUILT_IN = frozenset(_METHODS)
-_FITTED = ("patchcore", "wedgenet", "wepadim")
+_METHODS = _STAGED | _TRAINED
 
 
 @functools.cache
@@ -62,7 +64,7 @@ def third_party() -> dict[str, EntryPoint]:
     """
     found: dict[str, EntryPoint] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)):
-        owner = entry.dist.name if entry.dist else entry.value
+        owner = entry_owner(entry)
         taken = "subband" if entry.name in _METHODS else entry_owner(found.get(entry.name))
         if taken:
             _log.warning("the method %r of %s is not used: %s has one of that name", entry.name, owner, taken)
@@ -89,7 +91,7 @@ def check_method(name: str, method: Any) -> None:
     Raises:
         ParamsError: the message says what is missing; whether it behaves is for `subband.testing` to say.
     """
-    needed = _TRAINED if hasattr(method, "loss") else _STAGED
+    needed = _TRAINED_INTERFACE if hasattr(method, "loss") else _STAGED_INTERFACE
     if missing := [attribute for attribute in needed if not hasattr(method, attribute)]:
         raise ParamsError(f"{type(method).__name__} lacks {', '.join(missing)}")
     if method.name != name:
@@ -147,8 +149,7 @@ def is_trained(name: str) -> bool:
     Raises:
         ParamsError: no such method; near matches are given.
     """
-    # The built-in ones are told apart without importing them: one may need an extra that is not installed.
-    return name not in _FITTED and (name in _BUILT_IN or hasattr(get_method(name), "loss"))
+    return name in _TRAINED or (name not in _STAGED and hasattr(get_method(name), "loss"))
 
 
 def staged_method(name: str) -> StagedMethod:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from subband.data import Dataset, ExampleKey, Examples
+from subband.errors import ParamsError, unknown_name
 from subband.methods.base import Method
 from subband.methods.deployable import Deployable
 
@@ -27,6 +28,7 @@ __all__ = [
     "TrainedMethod",
     "TrainingSet",
     "best_epoch",
+    "recipe_params",
     "settled_params",
 ]
 
@@ -223,6 +225,17 @@ def best_epoch(history: Sequence[Mapping[str, float]], metric: str) -> int | Non
     """Number, from 1, of the first epoch with the highest value; None where none was validated."""
     scored = [(row[metric], -number) for number, row in enumerate(history, 1) if metric in row]
     return -max(scored)[1] if scored else None
+
+
+def recipe_params(method: TrainedMethod, name: str) -> dict[str, Any]:
+    """The params of a method's recipe.
+
+    Raises:
+        ParamsError: no such recipe; near matches are given.
+    """
+    if name not in method.recipes:
+        raise ParamsError(unknown_name("recipe", name, method.recipes))
+    return dict(method.recipes[name])
 
 
 def settled_params(method: TrainedMethod, params: Any, dataset: Dataset) -> Any:

@@ -6,7 +6,9 @@ a training, a fit or an analysis. Both are written first, and whole.
 
 from __future__ import annotations
 
+import json
 import uuid
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -78,31 +80,31 @@ class Description(BaseModel):
     champions: dict[str, ChampionEntry] = {}
 
     @property
+    @abstractmethod
     def identity(self) -> dict[str, str]:
         """Tags that find the run again, in any MLflow."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def where(self) -> tuple[str, str]:
         """Experiment, and name of the run."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def content(self) -> tuple[DatasetInfo, dict[str, Any], dict[str, Any], Sequence[Number]]:
         """Dataset, params, tags and numbers of the run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def files(self, folder: Path) -> list[Path]:
         """What is logged of the folder."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resumed_by(self, now: Any) -> Any:
         """The description of the same run when it is resumed.
 
         Raises:
             TrackingError: it is another run.
         """
-        raise NotImplementedError
 
     @classmethod
     def load(cls, folder: Path) -> Any:
@@ -292,13 +294,23 @@ def changed_tags(
     for name in sorted(set(was) & set(now)):
         if was[name] != now[name]:
             tag = _CHANGED + name
-            story[tag] = f"{story.get(tag, shown(was[name]))}; {when}{shown(now[name])}"
+            story[tag] = f"{story.get(tag, plain_text(was[name]))}; {when}{plain_text(now[name])}"
     return story
 
 
-def shown(value: Any) -> str:
-    """A param's value as a reader expects it: ``4`` for 4.0."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
+def plain_text(value: Any) -> str:
+    """One value as a short readable text: ``4`` for 4.0, ``none``, ``true``, lists joined by commas."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, (str, int)):
+        return str(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(item, (str, int, float, bool)) for item in value):
+        return ", ".join(plain_text(item) for item in value)
+    return json.dumps(value, default=str, sort_keys=True)
 
 
 def read_description(folder: Path) -> Description:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from subband.runs.description import plain_text
 from subband.trials import TrialRecord
 
 # MLflow's limits (mlflow.utils.validation): longer ones are refused with the whole batch.
@@ -71,21 +71,6 @@ def _digest(name: str) -> str:
 def shortened(text: str, limit: int) -> str:
     """The text, cut to ``limit`` characters with an ellipsis where it was longer."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def plain_text(value: Any) -> str:
-    """One value as a short readable text: ``4`` for 4.0, ``none``, ``true``, lists joined by commas."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    if isinstance(value, (str, int)):
-        return str(value)
-    if isinstance(value, (list, tuple)) and all(isinstance(item, (str, int, float, bool)) for item in value):
-        return ", ".join(plain_text(item) for item in value)
-    return json.dumps(value, default=str, sort_keys=True)
 
 
 def flat_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -12,13 +12,14 @@ from subband.data import Dataset, is_embedded, open_dataset, pooled_fingerprint
 from subband.data.checks import data_decisions
 from subband.data.content_record import require_unchanged, write_content
 from subband.decisions import Decision
-from subband.errors import ParamsError, unknown_name
+from subband.errors import ParamsError
 from subband.home import home
 from subband.methods import (
     TrainedMethod,
     TrainingParams,
     TrainingSet,
     make_params,
+    recipe_params,
     settled_params,
     trained_method,
 )
@@ -93,10 +94,8 @@ def make_train_plan(name: str, values: Mapping[str, Any], settings: TrainSetting
     recipes = () if resumed else tuple(filter(None, (settings.recipe, "smoke" if settings.smoke else None)))
     given: dict[str, Any] = {}
     for recipe in recipes:
-        if recipe not in method.recipes:
-            raise ParamsError(unknown_name("recipe", recipe, method.recipes))
         # A longer recipe's first evaluation may lie behind the last epoch of the one laid over it.
-        given |= {"validate_from": 1, **method.recipes[recipe]}
+        given |= {"validate_from": 1, **recipe_params(method, recipe)}
     given |= values
     if settings.smoke:
         decisions.append(Decision("smoke", "on", "a tiny training: checks the path, says nothing about quality"))

@@ -7,8 +7,8 @@ from typing import Any
 
 from subband.data import Dataset
 from subband.decisions import Decision
-from subband.errors import ParamsError, unknown_name
-from subband.methods import TrainedMethod, TrainingParams, make_params, settled_params
+from subband.errors import ParamsError
+from subband.methods import TrainedMethod, TrainingParams, make_params, recipe_params, settled_params
 from subband.training.batches import check_division
 from subband.training.plan import examples_decision
 from subband.tuning.settings import SweepSettings
@@ -38,9 +38,7 @@ def recipe_values(
         name, why = embedded, "the embedded data are small; --recipe chooses another"
     if name is None:
         return settings, {}, []
-    if name not in method.recipes:
-        raise ParamsError(unknown_name("recipe", name, method.recipes))
-    values = dict(method.recipes[name])
+    values = recipe_params(method, name)
     words = ", ".join(f"{key}={value}" for key, value in values.items())
     return settings.model_copy(update={"recipe": name}), values, [Decision("recipe", f"{name}: {words}", why)]
 

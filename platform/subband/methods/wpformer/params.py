@@ -51,8 +51,8 @@ class WPFormerParams(TrainingParams, FaithfulModes):
     weights: Weights = Field(
         "pretrained",
         description="Starting weights of the backbone: pretrained (ImageNet, fetched once), random:SEED, or the path of "
-        "its state dict by timm's "
-        "names or the published ones. A published checkpoint of the whole network is a starting point too.",
+        "its state dict by timm's names "
+        "or the published ones. A published checkpoint of the whole network is a starting point too.",
     )
     channels: int = Field(
         64,
